@@ -1,0 +1,25 @@
+"""simlab: a testbed that measures guardrails before people depend on them.
+
+The names below are loaded when they are first used, so that importing simlab costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from simlab.api import load, replay, run
+    from simlab.results import Result
+
+_HOME = {"load": "simlab.api", "run": "simlab.api", "replay": "simlab.api", "Result": "simlab.results"}
+__all__ = ["Result", "__version__", "load", "replay", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module where it lives."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'simlab' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

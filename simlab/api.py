@@ -1,0 +1,53 @@
+"""What Python code calls: load, run, replay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simlab.plan import Plan, load
+from simlab.replay import ReplayResult, load_replay, run_replay
+from simlab.results import Result
+from simlab.runner import Options, run_plan
+
+__all__ = ["load", "replay", "run"]
+
+
+def run(study: str | Path | Plan, *, workers: int = 1) -> Result:
+    """Run a study to its verdict; nothing is written.
+
+    Parameters
+    ----------
+    study : str, Path or Plan
+        A study file, or what `load` made of one.
+    workers : int
+        Processes.
+
+    Raises
+    ------
+    FileErrors
+        With every mistake of the files.
+    RuleError
+        If a rule fails.
+    """
+    plan = study if isinstance(study, Plan) else load(study)
+    return run_plan(plan, Options(workers=workers))
+
+
+def replay(recording: str | Path, policies: str | Path, *, data: str | Path | None = None) -> ReplayResult:
+    """Step policies through a recording; nothing is written.
+
+    Parameters
+    ----------
+    recording : str or Path
+        The small file that describes it.
+    policies : str or Path
+        A study, or a file that holds policies.
+    data : str or Path, optional
+        Folder of the recorded data.
+
+    Raises
+    ------
+    FileErrors, RecordingError
+        If a file or the data cannot be used.
+    """
+    return run_replay(load_replay(recording, policies=policies, data=None if data is None else Path(data)))

@@ -1,0 +1,52 @@
+"""What kind of file is this, and is it right? For ``validate`` and ``schema``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from simlab.documents import read_document
+from simlab.errors import FileErrors
+from simlab.plan import load
+from simlab.scenario import Scenario, read_scenario
+from simlab.schemas import json_schema, read_settings
+from simlab.shipped import shipped_path
+from simlab.study import Policies, Study
+from simlab.world.recording import Recording
+
+_KINDS: dict[str, type[Any]] = {"scenario": Scenario, "study": Study, "policies": Policies, "recording": Recording}
+
+
+def schema_of(kind: str) -> dict[str, Any]:
+    """Return the JSON Schema of a kind of file."""
+    held: type[Any] = _KINDS[kind]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **json_schema(held)}
+
+
+def check_file(file: str, *, overrides: Iterable[str] = ()) -> str:
+    """Return in words what a file holds, after checking all of it and, for a study, its scenarios.
+
+    Raises
+    ------
+    FileErrors
+        With every mistake.
+    """
+    document = read_document(shipped_path(file))
+    kinds = [kind for kind in ("plan", "study", "scenario", "recording", "policies") if kind in document.data]
+    if not kinds:
+        problem = "is no scenario, study, recording or list of policies; the first key says which"
+        raise FileErrors([(document.file, document.mistake((), "kind", problem))])
+    if kinds[0] in {"plan", "study"}:
+        plan = load(file, overrides=overrides)
+        lanes, study = plan.study.lanes, plan.study
+        return (
+            f"ok, study {study.study}: {len(plan.settings)} scenarios, {len(study.policies)} policies, "
+            f"{len(study.gates)} gates, {lanes.start} to {lanes.cap} lanes, plan {plan.digest[:16]}"
+        )
+    for override in overrides:
+        document = document.with_override(override)
+    if kinds[0] == "scenario":
+        return f"ok, scenario {read_scenario(document).scenario}"
+    if kinds[0] == "recording":
+        return f"ok, recording {read_settings(document, Recording).recording}"
+    return f"ok, {len(read_settings(document, Policies).policies)} policies"

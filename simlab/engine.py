@@ -1,0 +1,362 @@
+"""The engine: one SimPy environment for a block of lanes, one tick process with fixed phases.
+
+`simulate` is pure and picklable: a plan and a block in, outcome rows and traces out. Neither the size of the block, nor the
+process that runs it, nor the other policies of the plan change a bit of a lane's outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import simpy
+
+from simlab.errors import RuleError, SimlabError
+from simlab.guardrails.guardrail import Guardrail
+from simlab.guardrails.look import Bools, Decision, Floats, Integers
+from simlab.guardrails.policy import Policy
+from simlab.guardrails.rule import choose
+from simlab.response import Responder, ramp_plan
+from simlab.scenario import Response, Rollout, Telemetry
+from simlab.telemetry import Pipeline, TelemetryNoise
+from simlab.ticks import Clock
+from simlab.world.aggregate import Increments, Watched
+from simlab.world.harms import NOT_YET, Exposure
+from simlab.world.strata import Strata
+
+
+class Block(NamedTuple):
+    """Consecutive lanes of one scenario of a plan.
+
+    Attributes
+    ----------
+    scenario : int
+        Index in the plan.
+    first : int
+        First lane.
+    lanes : int
+        How many.
+    """
+
+    scenario: int
+    first: int
+    lanes: int
+
+
+class Path(Protocol):
+    """What one policy's exposure makes of a world's noise."""
+
+    onset: Integers
+    harm_units: dict[str, Floats]
+
+    def advance(self, noise: Any, exposure: Exposure) -> Increments:
+        """Return what happened during the noise's tick under an exposure."""
+
+    def truth(self, tick: int) -> Bools:
+        """Return whether a harm is under way, for people only."""
+
+    def users_exposed(self) -> Floats:
+        """Return the number of different users exposed so far."""
+
+    def users_harmed(self) -> Floats:
+        """Return the number of different exposed users who were harmed."""
+
+
+class World(Protocol):
+    """Noise fixed in advance, and paths through it: generated, or read from a recording."""
+
+    @property
+    def clock(self) -> Clock:
+        """The grid of ticks."""
+
+    @property
+    def strata(self) -> Strata:
+        """Who is in which arm at each position of the ramp."""
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """Names of the segments."""
+
+    def draw(self, tick: int) -> Any:
+        """Return the noise of a tick."""
+
+    def begin(self, *, harmed: bool) -> Path:
+        """Return a path that starts at tick 0."""
+
+
+class Setting(Protocol):
+    """What a plan holds for one scenario or recording: everything that a block of lanes is made from."""
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """Who watches."""
+
+    @property
+    def twin(self) -> bool:
+        """Whether every lane is also run without harm."""
+
+    @property
+    def rollout(self) -> Rollout | None:
+        """The ramp, if there is one."""
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """What is seen, and when."""
+
+    @property
+    def response(self) -> Response | None:
+        """How the organisation answers."""
+
+    @property
+    def watched(self) -> Watched:
+        """What any policy looks at."""
+
+    def world(self, lanes: Integers, *, seed: int) -> World:
+        """Return the world for a block of lanes."""
+
+
+class Runnable(Protocol):
+    """What `simulate` needs of a plan."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of all streams."""
+
+    @property
+    def traced(self) -> int:
+        """Lanes of each scenario whose looks are kept."""
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """One setting for each scenario."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What happened, look by look, in the first lanes of a block.
+
+    Attributes
+    ----------
+    policy : str
+        Name of the policy.
+    harmed : bool
+        False for the harmless twin.
+    lanes : int64[lanes]
+        Lane numbers.
+    exposed : float64[ticks, lanes]
+        Share of users exposed during each tick.
+    times : tuple of int64[looks]
+        For each guardrail, when it looked.
+    codes : tuple of int8[looks, lanes]
+        For each guardrail, what it answered.
+    statistics : tuple of float64[looks, lanes]
+        For each guardrail, its statistic.
+    unknown, skipped, retired : tuple of bool[looks, lanes]
+        For each guardrail, looks that could not be judged, were too thin, or had lost their control.
+    """
+
+    policy: str
+    harmed: bool
+    lanes: Integers
+    exposed: Floats
+    times: tuple[Integers, ...]
+    codes: tuple[np.ndarray, ...]
+    statistics: tuple[Floats, ...]
+    unknown: tuple[Bools, ...]
+    skipped: tuple[Bools, ...]
+    retired: tuple[Bools, ...]
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """Outcome rows of a block, policy by policy, each harmed and as its twin, lanes in order.
+
+    Attributes
+    ----------
+    block : Block
+        Which lanes.
+    rows : dict of str to array[rows]
+        Columns of the outcome table; times are ticks, -1 where a thing never happened.
+    traces : tuple of Trace
+        Of the first lanes of the study; empty in later blocks.
+    """
+
+    block: Block
+    rows: dict[str, np.ndarray]
+    traces: tuple[Trace, ...]
+
+
+def simulate(plan: Runnable, block: Block) -> BlockResult:
+    """Run every policy of a plan over one block of lanes.
+
+    Raises
+    ------
+    RuleError
+        If a rule fails; the message names the policy, the rule and the tick.
+    """
+    setting = plan.settings[block.scenario]
+    lanes = np.arange(block.first, block.first + block.lanes)
+    world = setting.world(lanes, seed=plan.seed)
+    traced = min(max(0, plan.traced - block.first), block.lanes)
+    noise = TelemetryNoise(setting.telemetry, world.clock, lanes, seed=plan.seed)
+    runs = [
+        _PolicyRun(policy, setting, world, noise, lanes=lanes, seed=plan.seed, harmed=harmed, traced=traced)
+        for policy in setting.policies
+        for harmed in ((True, False) if setting.twin else (True,))
+    ]
+    environment = simpy.Environment()
+    environment.process(_ticks(environment, world, runs))
+    environment.run()
+    tables = [run.rows() for run in runs]
+    rows = {column: np.concatenate([table[column] for table in tables]) for column in tables[0]}
+    return BlockResult(block, rows, tuple(run.trace() for run in runs) if traced else ())
+
+
+def _ticks(environment: simpy.Environment, world: World, runs: list[_PolicyRun]) -> Generator[simpy.Event, None, None]:
+    """Advance every policy over the same noise, tick by tick."""
+    for tick in range(world.clock.horizon):
+        noise = world.draw(tick)
+        for run in runs:
+            run.tick(tick, noise)
+        yield environment.timeout(1)
+
+
+class _PolicyRun:
+    """One policy on one block of lanes, harmed or as the twin."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        setting: Setting,
+        world: World,
+        noise: TelemetryNoise,
+        *,
+        lanes: Integers,
+        seed: int,
+        harmed: bool,
+        traced: int,
+    ) -> None:
+        self.policy = policy
+        self.world = world
+        self.lanes = lanes
+        self.harmed = harmed
+        self.traced = traced
+        self.path = world.begin(harmed=harmed)
+        ramp = ramp_plan(setting.rollout, world.clock)
+        self.planned = ramp.planned(world.clock.horizon)
+        self.responder = Responder(setting.response, ramp, policy.guardrails, clock=world.clock, lanes=lanes, seed=seed)
+        cadences = tuple(sorted({guardrail.every_ticks for guardrail in policy.guardrails}))
+        self.pipeline = Pipeline(
+            noise, world.strata, watched=setting.watched, segments=len(world.segments), every=cadences
+        )
+        self.initial = [guardrail.initial(len(world.segments), len(lanes)) for guardrail in policy.guardrails]
+        self.states = list(self.initial)
+        self.cadences = cadences
+        count = len(lanes)
+        self.behind = np.zeros(count, dtype=np.int64)
+        self.counts = {name: np.zeros(count, dtype=np.int64) for name in ("looks", "unknown", "skipped", "retired")}
+        self._exposed: list[Floats] = []
+        self._looked: list[list[tuple[int, Decision]]] = [[] for _ in policy.guardrails]
+
+    def tick(self, tick: int, noise: Any) -> None:
+        """Run the phases of one tick: world, telemetry, looks and decisions, people, ramp."""
+        exposure = self.responder.exposure
+        increments = self.path.advance(noise, exposure)
+        self.behind += exposure.position < self.planned[tick]
+        if self.traced:
+            self._exposed.append(self.world.strata.shares[exposure.position[: self.traced], 0])
+        time = tick + 1
+        if self.policy.guardrails:
+            self.pipeline.receive(tick, increments, exposure.position)
+        self.responder.elapse()
+        decisions = self._decide(time)
+        if any(decision is not None for decision in decisions):
+            self.responder.act(time, decisions)
+        cleared = self.responder.settle(time, self.path.truth(tick))
+        if cleared.any():
+            self.states = [choose(cleared, new, old) for new, old in zip(self.initial, self.states, strict=True)]
+        self.responder.move(time)
+
+    def _decide(self, time: int) -> list[Decision | None]:
+        looks = {every: self.pipeline.look(time, every=every) for every in self.cadences if time % every == 0}
+        decisions: list[Decision | None] = []
+        for index, guardrail in enumerate(self.policy.guardrails):
+            look = looks.get(guardrail.every_ticks)
+            if look is None:
+                decisions.append(None)
+                continue
+            try:
+                self.states[index], decision = guardrail.step(self.states[index], look)
+            except SimlabError:
+                raise
+            except Exception as error:
+                raise RuleError(_failure(self.policy, guardrail, time, error)) from error
+            decisions.append(decision)
+            self._count(index, time, decision)
+        return decisions
+
+    def _count(self, index: int, time: int, decision: Decision) -> None:
+        watching = ~self.responder.ended
+        self.counts["looks"] += watching
+        for name in ("unknown", "skipped", "retired"):
+            self.counts[name] += watching & getattr(decision, name)
+        if self.traced:
+            self._looked[index].append((time, decision))
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """Return the outcome rows of this run, one a lane; times are ticks, -1 for never."""
+        responder, count = self.responder, len(self.lanes)
+        horizon = self.world.clock.horizon
+        first = responder.first
+        rows = {
+            "policy": np.full(count, self.policy.name, dtype=object),
+            "harmed": np.full(count, self.harmed),
+            "lane": self.lanes,
+            "onset": _or_never(self.path.onset),
+            "action_time": _or_never(first.time),
+            "action": first.action,
+            "guardrail": first.guardrail,
+            "evidence": _or_never(first.evidence),
+            "worse": first.worse,
+            "episodes": responder.episodes,
+            "rollback_time": _or_never(responder.ended_at),
+            "containment_time": _or_never(responder.contained),
+            "completed_time": _or_never(responder.completed),
+            "watched": np.minimum(responder.ended_at, horizon),
+            "behind": self.behind,
+            "users_exposed": self.path.users_exposed(),
+            "users_harmed": self.path.users_harmed(),
+            **self.counts,
+        }
+        return rows | {f"harm_units.{name}": units for name, units in self.path.harm_units.items()}
+
+    def trace(self) -> Trace:
+        """Return what happened in the traced lanes."""
+
+        def column(name: str) -> tuple[np.ndarray, ...]:
+            return tuple(
+                np.array([getattr(decision, name)[: self.traced] for _, decision in looked]) for looked in self._looked
+            )
+
+        return Trace(
+            policy=self.policy.name,
+            harmed=self.harmed,
+            lanes=self.lanes[: self.traced],
+            exposed=np.array(self._exposed),
+            times=tuple(np.array([time for time, _ in looked]) for looked in self._looked),
+            codes=column("code"),
+            statistics=column("statistic"),
+            unknown=column("unknown"),
+            skipped=column("skipped"),
+            retired=column("retired"),
+        )
+
+
+def _or_never(times: Integers) -> Integers:
+    return np.where(times == NOT_YET, -1, times)
+
+
+def _failure(policy: Policy, guardrail: Guardrail, time: int, error: Exception) -> str:
+    return f"policy {policy.name!r}: the rule {guardrail.rule.key!r} failed at tick {time}: {error!r}"

@@ -1,0 +1,143 @@
+"""A guardrail: a signal, a rule, how often it looks and what it does. Frozen settings, explicit state.
+
+The object that is validated over thousands of lanes is the one that steps over a live stream: nothing in it knows the simulator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from simlab.guardrails.look import Bools, Code, Decision, Floats, Look
+from simlab.guardrails.rule import Rule, State, choose
+from simlab.guardrails.signal import Signal, SignalState
+
+Respond = Literal["alert", "pause", "rollback", "hold"]
+OnUnknown = Literal["hold", "ignore", "alarm"]
+
+
+class GuardrailState(NamedTuple):
+    """What a guardrail remembers between looks.
+
+    Attributes
+    ----------
+    signal : SignalState
+        Of its signal.
+    rule : State
+        Of its rule.
+    statistic : float64[streams, lanes]
+        Last statistic; -inf before the first observation.
+    worse : bool[streams, lanes]
+        Direction of the last statistic.
+    observed : bool[streams, lanes]
+        Streams that have been judged at least once.
+    """
+
+    signal: SignalState
+    rule: State
+    statistic: Floats
+    worse: Bools
+    observed: Bools
+
+
+class Stepped(NamedTuple):
+    """The new state of a guardrail and its decision."""
+
+    state: GuardrailState
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Guardrail:
+    """Signal, rule, cadence and response settings.
+
+    Parameters
+    ----------
+    signal : Signal
+        What is watched.
+    rule : Rule
+        What judges it.
+    every : int
+        Milliseconds between looks.
+    respond : {"alert", "pause", "rollback", "hold"}
+        What an alarm does; a hold only keeps the ramp from advancing.
+    on_unknown : {"hold", "ignore", "alarm"}
+        How a look that cannot be judged reads.
+    tick : int
+        Milliseconds in a tick of the world that it watches.
+    """
+
+    signal: Signal
+    rule: Rule
+    every: int
+    respond: Respond = "alert"
+    on_unknown: OnUnknown = "hold"
+    tick: int = 60_000
+
+    @property
+    def every_ticks(self) -> int:
+        """Ticks between looks."""
+        return self.every // self.tick
+
+    def initial(self, segments: int, lanes: int) -> GuardrailState:
+        """Return the state before the first look."""
+        streams = self.signal.streams(segments)
+        no = np.zeros((streams, lanes), dtype=bool)
+        return GuardrailState(
+            self.signal.initial(segments, lanes, every=self.every),
+            self.rule.initial(streams, lanes, every=self.every),
+            np.full((streams, lanes), -np.inf),
+            no,
+            no,
+        )
+
+    def step(self, state: GuardrailState, look: Look) -> Stepped:
+        """Judge one look.
+
+        A stream that is under its minimum count keeps its last verdict; one that has never been judged, and any stream of a
+        look that is missing, is unknown. Alarm goes before unknown, unknown before ok.
+
+        Parameters
+        ----------
+        state : GuardrailState
+            From `initial` or the look before; not changed.
+        look : Look
+            What had arrived.
+        """
+        takes = self.rule.takes
+        signal, seen, skipped = self.signal.observe(state.signal, look, takes=takes, elapsed=look.time * self.tick)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            stepped = self.rule.update(state.rule, seen)
+        # A statistic that is not a number is no verdict: the rule's state stays and the look is unknown.
+        judged = seen.valid & ~np.isnan(stepped.statistic)
+        kept = GuardrailState(
+            signal,
+            choose(judged, stepped.state, state.rule),
+            np.where(judged, stepped.statistic, state.statistic),
+            np.where(judged, stepped.worse, state.worse),
+            state.observed | judged,
+        )
+        unknown = look.missing | ~kept.observed | (~judged & ~skipped)
+        return Stepped(kept, self._decide(kept, look, unknown, skipped))
+
+    def _decide(self, state: GuardrailState, look: Look, unknown: Bools, skipped: Bools) -> Decision:
+        retired = self.signal.retired(look)
+        alarms = ~unknown & (state.statistic >= self.rule.threshold)
+        alarm = alarms.any(axis=0) & ~retired
+        unclear = unknown.any(axis=0) & ~alarm & ~retired
+        code = np.where(alarm, Code.ALARM, np.where(unclear, self._reading, Code.OK)).astype(np.int8)
+        return Decision(
+            code=code,
+            worse=np.where(alarm, (alarms & state.worse).any(axis=0), True),
+            statistic=state.statistic.max(axis=0),
+            end=look.end,
+            unknown=unclear,
+            skipped=skipped.any(axis=0) & ~retired,
+            retired=retired,
+        )
+
+    @property
+    def _reading(self) -> Code:
+        return {"hold": Code.UNKNOWN, "ignore": Code.OK, "alarm": Code.ALARM}[self.on_unknown]

@@ -1,0 +1,119 @@
+"""What a guardrail is given, and what it answers.
+
+A `Look` is all that had arrived by one evaluation. It holds no onset, no truth and no future, and nothing that a live service
+could not compute: the same class is filled by the simulator, by a replayed recording and by a live stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+ARMS = ("treatment", "control", "outside")
+TREATMENT, CONTROL, OUTSIDE = range(3)
+
+
+class Sums(NamedTuple):
+    """Additive sums of one metric over the span of a look.
+
+    Attributes
+    ----------
+    observations : float64[parts, segments, arms, lanes]
+        How many: requests, or the samples of a recorded series.
+    total : float64[parts, segments, arms, lanes]
+        Sum of the values; for a proportion the number of events.
+    squares : float64[parts, segments, arms, lanes]
+        Sum of the squared values; for a proportion the same numbers as `total`.
+    """
+
+    observations: Floats
+    total: Floats
+    squares: Floats
+
+
+@dataclass(frozen=True)
+class Look:
+    """What had arrived by one evaluation, for the span [start, end) of event time.
+
+    The span is split in parts wherever a lane's ramp moved inside it, so that arms are compared only at one allocation.
+
+    Attributes
+    ----------
+    time : int
+        Tick t of the evaluation; data of ticks before t can have arrived.
+    start, end : int64[lanes]
+        Span of event time in ticks; `end` is the watermark.
+    lanes : int64[lanes]
+        Lane numbers; a live stream is lane 0.
+    seed : int
+        For rules that draw numbers of their own.
+    sums : mapping of str to Sums
+        Increments by metric.
+    first_seen : float64[parts, segments, arms, lanes] or None
+        Users seen for the first time since they were assigned, by the arm that first saw them; None if nobody asked.
+    shares : float64[parts, 2, lanes]
+        Planned share of all users in treatment and in control.
+    missing : bool[lanes]
+        The look was lost: its sums are zero, and its data come with a later one.
+    control_ended : bool[lanes]
+        The ramp has left no control, by plan.
+    """
+
+    time: int
+    start: Integers
+    end: Integers
+    lanes: Integers
+    seed: int
+    sums: Mapping[str, Sums]
+    first_seen: Floats | None
+    shares: Floats
+    missing: Bools
+    control_ended: Bools
+
+
+class Code(IntEnum):
+    """The answer of a guardrail at one look."""
+
+    OK = 0
+    ALARM = 1
+    UNKNOWN = 2
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a guardrail answers at one look, for each lane.
+
+    Attributes
+    ----------
+    code : int8[lanes]
+        `Code`: ok, alarm or unknown.
+    worse : bool[lanes]
+        Where it alarms: whether the evidence points to harm; False is an alarm in the wrong direction.
+    statistic : float64[lanes]
+        Largest statistic over the streams, in the rule's ladder coordinate; -inf before the first observation.
+    end : int64[lanes]
+        Watermark of the look: the evidence is from ticks before it.
+    unknown : bool[lanes]
+        The look could not be judged, whatever `on_unknown` made of it.
+    skipped : bool[lanes]
+        At least one stream was under its minimum count; its data wait for the next look.
+    retired : bool[lanes]
+        A comparison whose control has ended by plan.
+    """
+
+    code: NDArray[np.int8]
+    worse: Bools
+    statistic: Floats
+    end: Integers
+    unknown: Bools
+    skipped: Bools
+    retired: Bools

@@ -1,0 +1,126 @@
+"""The contract of a rule: frozen settings, explicit state, one statistic in a ladder coordinate.
+
+A rule is given one `Observation` a look and answers with its statistic. Larger is worse, and the alarm is ``statistic >=
+threshold``. State is a (nested) named tuple of arrays whose last two axes are streams and lanes, or a plain array of that
+shape, so that it can be copied, reset by lane, pickled and restored without knowing the rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from simlab.guardrails.look import Bools, Floats, Integers
+
+State = Any
+"""A named tuple of arrays [..., streams, lanes], nested at will, or one such array."""
+
+
+class Takes(Enum):
+    """The observation that a rule is made for; a signal that gives another one is a configuration error."""
+
+    STANDARDISED = "standardised"
+    LEVEL = "level"
+    ARM_COUNTS = "arm counts"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One look as a rule sees it.
+
+    Attributes
+    ----------
+    value : float64[streams, lanes]
+        Standardised value (mean 0, variance 1 when all is well, larger is worse) or level, as the rule takes it; NaN where
+        not `valid`.
+    information : float64[streams, lanes]
+        1 / SE^2 of the unstandardised difference; NaN for a level.
+    counts : float64[parts, 2, streams, lanes] or None
+        Users first seen in treatment and in control, for a rule that takes arm counts.
+    shares : float64[parts, 2, lanes] or None
+        Planned shares of the two arms in each part.
+    valid : bool[streams, lanes]
+        Where there is something to judge. A rule's new state is kept only there.
+    time : int
+        Tick of the evaluation.
+    lanes : int64[lanes]
+        Lane numbers.
+    seed : int
+        For rules that draw numbers of their own.
+    """
+
+    value: Floats
+    information: Floats
+    counts: Floats | None
+    shares: Floats | None
+    valid: Bools
+    time: int
+    lanes: Integers
+    seed: int
+
+
+class Step(NamedTuple):
+    """The new state of a rule and its statistic.
+
+    Attributes
+    ----------
+    state : State
+        To be passed to the next update.
+    statistic : float64[streams, lanes]
+        In the rule's ladder coordinate: the alarm is ``statistic >= rule.threshold``.
+    worse : bool[streams, lanes] or bool
+        Whether the evidence points to harm rather than to an improvement.
+    """
+
+    state: State
+    statistic: Floats
+    worse: Bools | bool
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """Frozen settings of a stopping rule, and how it is stepped over lanes."""
+
+    key: ClassVar[str]
+    """Its name in files."""
+    takes: ClassVar[Takes]
+
+    @property
+    def threshold(self) -> float:
+        """Where it alarms, in its ladder coordinate."""
+
+    def initial(self, streams: int, lanes: int, *, every: int) -> State:
+        """Return the state before the first look; `every` is the cadence in milliseconds."""
+
+    def update(self, state: State, seen: Observation) -> Step:
+        """Return the new state and the statistic; must not change `state`."""
+
+
+@runtime_checkable
+class SpendsError(Protocol):
+    """A rule whose strictness is an error probability, so that a policy can share one budget among several."""
+
+    def with_alpha(self, alpha: float) -> Rule:
+        """Return the same rule at the error probability `alpha`."""
+
+
+def choose(mask: ArrayLike, then: State, other: State) -> State:
+    """Return `then` where `mask` holds and `other` elsewhere, through nested states.
+
+    Parameters
+    ----------
+    mask : bool, broadcast against [streams, lanes]
+        Which entries to take from `then`.
+    then, other : State
+        Two states of the same rule.
+    """
+    if isinstance(other, tuple):
+        return type(other)(*(choose(mask, a, b) for a, b in zip(then, other, strict=True)))
+    if other is None:
+        return None
+    return np.where(mask, then, other)

@@ -1,0 +1,68 @@
+"""CUSUM: the sum of what exceeds half the shift one wants to find.
+
+Page, "Continuous inspection schemes", Biometrika 41 (1954). With standard normal observations, k = 0.5 and h = 4 the mean
+run length in control is 335.4 one-sided and 167.7 two-sided (Lucas & Crosier, Technometrics 24, 1982).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from simlab.guardrails.look import Floats
+from simlab.guardrails.rule import Observation, Step, Takes
+from simlab.settings import settings
+
+
+class CusumState(NamedTuple):
+    """The two sums.
+
+    Attributes
+    ----------
+    upper, lower : float64[streams, lanes]
+        Evidence of harm and of improvement, in standard deviations.
+    """
+
+    upper: Floats
+    lower: Floats
+
+
+@settings
+class Cusum:
+    """S = max(0, S + x - k) >= h.
+
+    Parameters
+    ----------
+    k : float
+        Reference value in standard deviations of a look: half the shift to be found soonest.
+    h : float
+        Threshold in standard deviations of a look.
+    sides : {1, 2}
+        1 alarms on harm only; 2 also on an improvement.
+    """
+
+    k: Annotated[float, Ge(0)] = 0.5
+    h: Annotated[float, Gt(0)] = 5.0
+    sides: Literal[1, 2] = 1
+
+    key: ClassVar[str] = "cusum"
+    takes: ClassVar[Takes] = Takes.STANDARDISED
+
+    @property
+    def threshold(self) -> float:
+        """The decision interval h."""
+        return self.h
+
+    def initial(self, streams: int, lanes: int, *, every: int) -> CusumState:  # noqa: ARG002
+        """Return both sums at zero."""
+        return CusumState(np.zeros((streams, lanes)), np.zeros((streams, lanes)))
+
+    def update(self, state: CusumState, seen: Observation) -> Step:
+        """Add one look."""
+        upper = np.maximum(0.0, state.upper + seen.value - self.k)
+        if self.sides == 1:
+            return Step(CusumState(upper, state.lower), upper, worse=True)
+        lower = np.maximum(0.0, state.lower - seen.value - self.k)
+        return Step(CusumState(upper, lower), np.maximum(upper, lower), worse=upper >= lower)

@@ -1,0 +1,127 @@
+"""Sequential test of the sample ratio: are users assigned to the arms as planned?
+
+Lindon & Malek, "Anytime-valid inference for multinomial count data", NeurIPS 2022: with planned shares theta and a Dirichlet
+prior centred on them, the e-value of the counts n is
+
+    E = G(A) / G(A + n) * prod_i G(a_i + n_i) / G(a_i) / prod_i theta_i^n_i,   a_i = A theta_i.
+
+Under a ramp the planned shares change. Only first assignments are counted, each under the shares of its step; each step starts
+a new mixture on its own counts, and the product over steps is again an e-value, since the steps share no user.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Annotated, ClassVar, NamedTuple
+
+import numpy as np
+from annotated_types import Gt, Lt
+
+from simlab.guardrails.look import Floats
+from simlab.guardrails.rule import Observation, Step, Takes
+from simlab.settings import settings
+from simlab.ticks import Unit, parse_share
+
+
+class SampleRatioState(NamedTuple):
+    """Counts of the current step and the evidence of the steps before it.
+
+    Attributes
+    ----------
+    treatment, control : float64[streams, lanes]
+        Users first seen under the current shares.
+    share : float64[streams, lanes]
+        Treatment's share of the two arms; NaN before the first user.
+    banked : float64[streams, lanes]
+        Log e-value of the steps before.
+    """
+
+    treatment: Floats
+    control: Floats
+    share: Floats
+    banked: Floats
+
+
+def log_e_value(treatment: Floats, control: Floats, *, share: Floats, concentration: float) -> Floats:
+    """Return the log e-value of two counts against a planned share (Lindon & Malek 2022, eq. 5).
+
+    Parameters
+    ----------
+    treatment, control : float64[...]
+        Users counted in each arm.
+    share : float64[...]
+        Planned share of treatment, in (0, 1).
+    concentration : float
+        A, the weight of the prior in users.
+    """
+    from scipy.special import gammaln
+
+    a, b = concentration * share, concentration * (1 - share)
+    total = treatment + control
+    log_mixture = gammaln(concentration) - gammaln(concentration + total)
+    log_mixture += gammaln(a + treatment) - gammaln(a) + gammaln(b + control) - gammaln(b)
+    return np.asarray(log_mixture - treatment * np.log(share) - control * np.log1p(-share))
+
+
+@settings
+class SampleRatio:
+    """Log e-value of the first assignments >= ln(1 / alpha); valid at every look.
+
+    Parameters
+    ----------
+    alpha : float
+        Probability of ever alarming when the shares are as planned.
+    concentration : float
+        Weight of the prior in users; larger finds smaller mismatches, later.
+    """
+
+    alpha: Annotated[float, Unit("probability", parse_share, "1%"), Gt(0), Lt(1)] = 0.01
+    concentration: Annotated[float, Gt(0)] = 10_000.0
+
+    key: ClassVar[str] = "srm"
+    takes: ClassVar[Takes] = Takes.ARM_COUNTS
+
+    @property
+    def threshold(self) -> float:
+        """Log of 1 / alpha."""
+        return -math.log(self.alpha)
+
+    def with_alpha(self, alpha: float) -> SampleRatio:
+        """Return the same test at the error probability `alpha`."""
+        return replace(self, alpha=alpha)
+
+    def initial(self, streams: int, lanes: int, *, every: int) -> SampleRatioState:  # noqa: ARG002
+        """Return no users and no evidence."""
+        zero = np.zeros((streams, lanes))
+        return SampleRatioState(zero, zero, np.full((streams, lanes), np.nan), zero)
+
+    def update(self, state: SampleRatioState, seen: Observation) -> Step:
+        """Count the users of each part under its own shares."""
+        if seen.counts is None or seen.shares is None:
+            return Step(state, self._log_e(state), worse=True)
+        for counts, shares in zip(seen.counts, seen.shares, strict=True):
+            state = self._count(state, counts, shares)
+        return Step(state, self._log_e(state), worse=True)
+
+    def _log_e(self, state: SampleRatioState) -> Floats:
+        share = np.where(np.isnan(state.share), 0.5, state.share)
+        now = log_e_value(state.treatment, state.control, share=share, concentration=self.concentration)
+        return state.banked + np.where(np.isnan(state.share), 0.0, now)
+
+    def _count(self, state: SampleRatioState, counts: Floats, shares: Floats) -> SampleRatioState:
+        with np.errstate(invalid="ignore"):
+            share = shares[0] / (shares[0] + shares[1])
+        # Without both arms there is no ratio to test; users seen then are nobody's evidence.
+        usable = (counts.sum(axis=0) > 0) & (share > 0) & (share < 1)
+        moved = usable & (share != state.share)
+        begun = SampleRatioState(
+            np.where(moved, 0.0, state.treatment),
+            np.where(moved, 0.0, state.control),
+            np.where(moved, share, state.share),
+            np.where(moved, self._log_e(state), state.banked),
+        )
+        return begun._replace(
+            treatment=begun.treatment + np.where(usable, counts[0], 0.0),
+            control=begun.control + np.where(usable, counts[1], 0.0),
+        )

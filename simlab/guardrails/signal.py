@@ -1,0 +1,339 @@
+"""From looks to the observation that a rule takes: which metric, of whom, compared how, over which window.
+
+Each look is reduced to a few additive terms; windows and cells that wait for their minimum count simply add terms. A comparison
+is stratified by the parts of the look (one allocation each) with Mantel-Haenszel weights w = n_T n_C / (n_T + n_C):
+
+    U = sum w (mean_T - mean_C),   V = sum w^2 s^2 (1/n_T + 1/n_C),   x = U / sqrt(V)
+
+where s^2 is the variance of both arms together with n - 1 in the denominator. Given the pooled values that is the variance of U
+over all assignments of values to arms, so x has mean 0 and variance 1 when assignment does not matter, however few the events
+(Mantel & Haenszel 1959; for counts it is the variance of the hypergeometric distribution). Against another null than equality
+the variances of the two arms are taken apart.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+from annotated_types import Ge, Gt, MinLen
+
+from simlab.guardrails.look import CONTROL, TREATMENT, Bools, Floats, Look, Sums
+from simlab.guardrails.rule import Observation, Takes
+from simlab.settings import settings
+from simlab.ticks import Duration, Period, Real
+
+Of = Literal["everyone", "treatment", "control"]
+Compare = Literal["difference", "ratio", "shares"]
+
+_ROUNDING = 1e-12
+
+# The terms of a level are (observations, total, looks with data); those of a comparison stand here by name.
+_TREATMENT_SUM, _CONTROL_SUM, _VARIANCE, _WEIGHT, _SMALLER = range(5)
+
+
+class Baseline(NamedTuple):
+    """Mean and spread of a level, learnt from its first looks (Welford 1962).
+
+    Attributes
+    ----------
+    looks, mean, squares : float64[streams, lanes]
+        Looks learnt from, their mean, and the sum of squared distances from it.
+    """
+
+    looks: Floats
+    mean: Floats
+    squares: Floats
+
+
+class SignalState(NamedTuple):
+    """What a signal remembers between looks.
+
+    Attributes
+    ----------
+    waiting : float64[terms, streams, lanes]
+        Terms of cells under their minimum count.
+    window : float64[looks - 1, terms, streams, lanes]
+        Terms of the looks before, oldest first.
+    baseline : Baseline
+        For a level that is compared with its own start.
+    """
+
+    waiting: Floats
+    window: Floats
+    baseline: Baseline
+
+
+class Signalled(NamedTuple):
+    """A signal's answer to one look.
+
+    Attributes
+    ----------
+    state : SignalState
+        To be passed on.
+    seen : Observation
+        What the rule is given.
+    skipped : bool[streams, lanes]
+        Under the minimum count; the data wait.
+    """
+
+    state: SignalState
+    seen: Observation
+    skipped: Bools
+
+
+@settings
+class Watch:
+    """What is watched, as a file says it.
+
+    Parameters
+    ----------
+    watch : str
+        Name of the metric. A comparison of shares watches who is assigned and needs none.
+    of : {"everyone", "treatment", "control"}
+        Whose level; not together with `compare`.
+    compare : {"difference", "ratio", "shares"}, optional
+        Treatment against control.
+    by : {"segment"}, optional
+        One stream a segment instead of one over all.
+    over : int
+        Window in milliseconds; 0 takes each look by itself.
+    null : float, optional
+        Difference or ratio that is still harmless; 0 or 1 if not given.
+    min_count : int
+        Least observations in each watched arm; fewer wait for the next look.
+    warmup : int
+        Milliseconds from the start in which nothing is judged.
+    target, spread : float, optional
+        Mean and standard deviation of a look's level when all is well, for a rule that takes standardised values.
+    baseline : int
+        Instead of those: milliseconds from the end of the warm-up in which they are learnt.
+    """
+
+    watch: Annotated[str, MinLen(1)] | None = None
+    of: Of | None = None
+    compare: Compare | None = None
+    by: Literal["segment"] | None = None
+    over: Duration = 0
+    null: Real | None = None
+    min_count: Annotated[int, Ge(1)] = 1
+    warmup: Duration = 0
+    target: Real | None = None
+    spread: Annotated[Real, Gt(0)] | None = None
+    baseline: Period | None = None
+
+    def gives(self, takes: Takes) -> bool:
+        """Return whether it can give the observation that a rule takes."""
+        if takes is Takes.NOTHING:
+            return True
+        if self.compare == "shares" or takes is Takes.ARM_COUNTS:
+            return self.compare == "shares" and takes is Takes.ARM_COUNTS
+        if takes is Takes.STANDARDISED and self.compare is None:
+            return self.baseline is not None or (self.target is not None and self.spread is not None)
+        return True
+
+
+@settings
+class Signal(Watch):
+    """A watch that knows the direction of harm. Frozen; the state is passed in and out of `observe`.
+
+    Parameters
+    ----------
+    worse : {"up", "down"}
+        The direction of harm, as the metric declares it.
+    """
+
+    worse: Literal["up", "down"] = "up"
+
+    def initial(self, segments: int, lanes: int, *, every: int) -> SignalState:
+        """Return the state before the first look, for looks every `every` milliseconds."""
+        streams = self.streams(segments)
+        terms = 3 if self.compare is None else 5
+        looks = max(1, -(-self.over // every))
+        zero = np.zeros((streams, lanes))
+        window = np.zeros((looks - 1, terms, streams, lanes))
+        return SignalState(np.zeros((terms, streams, lanes)), window, Baseline(zero, zero, zero))
+
+    def streams(self, segments: int) -> int:
+        """Return how many streams come from `segments`."""
+        return segments if self.by == "segment" else 1
+
+    def observe(self, state: SignalState, look: Look, *, takes: Takes, elapsed: int) -> Signalled:
+        """Return the new state and what the rule sees.
+
+        Parameters
+        ----------
+        state : SignalState
+            From `initial` or the look before.
+        look : Look
+            What had arrived.
+        takes : Takes
+            What the rule takes.
+        elapsed : int
+            Milliseconds from tick 0 to this look.
+        """
+        open_lanes = ~look.missing & ~self.retired(look)
+        if takes is Takes.NOTHING:
+            return self._answer(state, look, valid=np.broadcast_to(open_lanes, state.waiting.shape[1:]))
+        if self.compare == "shares":
+            return self._observe_shares(state, look, open_lanes & (elapsed >= self.warmup))
+        return self._observe_metric(state, look, open_lanes, takes, elapsed)
+
+    def retired(self, look: Look) -> Bools:
+        """Return the lanes whose comparison has lost its control by plan, bool[lanes]."""
+        return look.control_ended if self.compare is not None else np.zeros_like(look.control_ended)
+
+    def _observe_shares(self, state: SignalState, look: Look, open_lanes: Bools) -> Signalled:
+        if look.first_seen is None:
+            return self._answer(state, look, valid=np.zeros(state.waiting.shape[1:], dtype=bool))
+        counts = np.moveaxis(self._by_stream(look.first_seen[:, :, :2]), 2, 1)
+        valid = np.broadcast_to(open_lanes, counts.shape[2:])
+        return self._answer(state, look, valid=valid, counts=counts)
+
+    def _observe_metric(
+        self, state: SignalState, look: Look, open_lanes: Bools, takes: Takes, elapsed: int
+    ) -> Signalled:
+        sums = Sums(*(self._by_stream(values) for values in look.sums[self.watch or ""]))
+        terms = state.waiting + (self._level(sums) if self.compare is None else self._comparison(sums))
+        observations = terms[0 if self.compare is None else _SMALLER]
+        enough = observations >= self.min_count
+        taken = open_lanes & enough & (elapsed >= self.warmup)
+        # A warm-up leaves nothing waiting; a thin cell keeps what it has.
+        waiting = np.where(taken | (elapsed < self.warmup), 0.0, terms)
+        windowed = terms + state.window.sum(axis=0)
+        moved = np.concatenate([state.window, terms[None]])[1:]
+        window = np.where(taken, moved, state.window) if len(moved) else state.window
+        answered = SignalState(waiting, window, state.baseline)
+        # A thin cell is skipped; one without any data at all is unknown, as no data is never green.
+        skipped = open_lanes & ~enough & (observations > 0)
+        if self.compare is None:
+            return self._answer_level(answered, look, windowed, taken, skipped, takes, elapsed)
+        return self._answer_comparison(answered, look, windowed, taken, skipped, takes)
+
+    def _by_stream(self, values: Floats) -> Floats:
+        """Return [parts, streams, arms, lanes] from [parts, segments, arms, lanes]."""
+        return values if self.by == "segment" else values.sum(axis=1, keepdims=True)
+
+    def _level(self, sums: Sums) -> Floats:
+        arm = {"treatment": TREATMENT, "control": CONTROL}.get(self.of or "everyone")
+        observations, total, _ = (
+            values.sum(axis=(0, 2)) if arm is None else values[:, :, arm].sum(axis=0) for values in sums
+        )
+        return np.stack([observations, total, observations > 0])
+
+    def _comparison(self, sums: Sums) -> Floats:
+        """Return the terms of `U`, `V`, the weight and the smaller arm's count, float64[5, streams, lanes]."""
+        count, total, squares = (np.moveaxis(values, 2, 0)[:2] for values in sums)
+        usable = (count[0] > 0) & (count[1] > 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = total / count
+            weight = count[0] * count[1] / count.sum(axis=0)
+            variance = self._variance(count, total, squares, mean)
+            stacked = np.stack([weight * mean[0], weight * mean[1], weight**2 * variance, weight])
+        terms = np.where(usable, stacked, 0.0).sum(axis=1)
+        # What cannot be compared does not count towards the minimum.
+        smaller = np.where(usable, count, 0.0).sum(axis=1).min(axis=0)
+        return np.concatenate([terms, smaller[None]])
+
+    def _variance(self, count: Floats, total: Floats, squares: Floats, mean: Floats) -> Floats:
+        if self._null == self._equal:
+            n = count.sum(axis=0)
+            together = _variance_of(n, squares.sum(axis=0), total.sum(axis=0) / n)
+            return np.asarray(together * (1 / count[0] + 1 / count[1]))
+        apart = _variance_of(count, squares, mean) / count
+        factor = self._null if self.compare == "ratio" else 1.0
+        return np.asarray(apart[0] + factor**2 * apart[1])
+
+    def _answer_comparison(
+        self, state: SignalState, look: Look, terms: Floats, taken: Bools, skipped: Bools, takes: Takes
+    ) -> Signalled:
+        treated, control, variance, weight = terms[:4]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if takes is Takes.LEVEL:
+                value = treated / control if self.compare == "ratio" else (treated - control) / weight
+                return self._answer(state, look, valid=taken & np.isfinite(value), value=value, skipped=skipped)
+            expected = self._null * control if self.compare == "ratio" else control + self._null * weight
+            value = (treated - expected) / np.sqrt(variance)
+            information = weight**2 / variance
+        # Without a single event there is no variance and nothing to learn: the statistic stays, the data are used up.
+        valid = taken & (variance > 0)
+        return self._answer(
+            state,
+            look,
+            valid=valid,
+            value=self._sign * value,
+            information=information,
+            skipped=skipped | (taken & ~valid),
+        )
+
+    def _answer_level(
+        self, state: SignalState, look: Look, terms: Floats, taken: Bools, skipped: Bools, takes: Takes, elapsed: int
+    ) -> Signalled:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = terms[1] / terms[0]
+        valid = taken & np.isfinite(value)
+        if takes is Takes.LEVEL:
+            return self._answer(state, look, valid=valid, value=value, skipped=skipped)
+        if self.baseline is None:
+            x = self._sign * (value - (self.target or 0.0)) / (self.spread or 1.0)
+            return self._answer(state, look, valid=valid, value=x, information=np.ones_like(x), skipped=skipped)
+        if elapsed <= self.warmup + self.baseline:
+            learnt = state._replace(baseline=_learn(state.baseline, value, valid))
+            return self._answer(learnt, look, valid=np.zeros_like(valid), skipped=skipped)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread = np.sqrt(state.baseline.squares / (state.baseline.looks - 1))
+            x = self._sign * (value - state.baseline.mean) / spread
+        valid = valid & np.isfinite(x)
+        return self._answer(state, look, valid=valid, value=x, information=np.ones_like(x), skipped=skipped)
+
+    @property
+    def _equal(self) -> float:
+        """The difference or ratio of two equal arms."""
+        return 1.0 if self.compare == "ratio" else 0.0
+
+    @property
+    def _null(self) -> float:
+        return self._equal if self.null is None else self.null
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self.worse == "up" else -1
+
+    def _answer(
+        self,
+        state: SignalState,
+        look: Look,
+        *,
+        valid: Bools,
+        value: Floats | None = None,
+        information: Floats | None = None,
+        counts: Floats | None = None,
+        skipped: Bools | None = None,
+    ) -> Signalled:
+        nothing = np.full(valid.shape, np.nan)
+        seen = Observation(
+            value=nothing if value is None else np.where(valid, value, np.nan),
+            information=nothing if information is None else np.where(valid, information, np.nan),
+            counts=counts,
+            shares=None if counts is None else look.shares,
+            valid=valid,
+            time=look.time,
+            lanes=look.lanes,
+            seed=look.seed,
+        )
+        return Signalled(state, seen, np.zeros_like(valid) if skipped is None else skipped)
+
+
+def _variance_of(count: Floats, squares: Floats, mean: Floats) -> Floats:
+    """Return the variance with count - 1 in the denominator; what rounding leaves of equal values is none."""
+    distances = squares - count * mean**2
+    return np.asarray(np.where(distances > _ROUNDING * squares, distances, 0.0) / np.maximum(count - 1, 1.0))
+
+
+def _learn(baseline: Baseline, value: Floats, valid: Bools) -> Baseline:
+    """Return the baseline with one more look where it is valid."""
+    looks = baseline.looks + valid
+    distance = np.where(valid, value - baseline.mean, 0.0)
+    mean = baseline.mean + distance / np.maximum(looks, 1)
+    squares = baseline.squares + distance * np.where(valid, value - mean, 0.0)
+    return Baseline(looks, mean, squares)

@@ -1,0 +1,249 @@
+"""The plan: everything that decides the numbers of a run, fixed and hashed before the first lane.
+
+A plan is made from documents and can be written and read back as one JSON file, so that a run can be rebuilt from its folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from simlab import __version__
+from simlab.documents import Document, read_document
+from simlab.errors import FileErrors, Mistake
+from simlab.guardrails.look import Integers
+from simlab.guardrails.policy import Policy
+from simlab.guardrails.rule import Takes
+from simlab.scenario import Response, Rollout, Scenario, Telemetry, read_scenario
+from simlab.shipped import shipped_path
+from simlab.study import GateEntry, Study, build_policies, check_policies, metrics_of, read_study
+from simlab.world.aggregate import AggregateWorld, Watched
+
+BASELINE = Policy("(never alarms)", (), reference=True)
+"""What happens when nobody stops anything; part of every study."""
+
+TRACED_LANES = 4
+
+
+@dataclass(frozen=True)
+class ScenarioSetting:
+    """One scenario of a plan with the policies that watch it.
+
+    Attributes
+    ----------
+    scenario : Scenario
+        What the world is like.
+    policies : tuple of Policy
+        Built for this scenario's metrics and ticks.
+    """
+
+    scenario: Scenario
+    policies: tuple[Policy, ...]
+    twin: bool = True
+
+    @property
+    def name(self) -> str:
+        """The scenario's name."""
+        return self.scenario.scenario
+
+    @property
+    def rollout(self) -> Rollout | None:
+        """The ramp."""
+        return self.scenario.rollout
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """What is seen, and when."""
+        return self.scenario.telemetry
+
+    @property
+    def response(self) -> Response | None:
+        """How the organisation answers."""
+        return self.scenario.response
+
+    @cached_property
+    def watched(self) -> Watched:
+        """What any policy looks at."""
+        guardrails = [guardrail for policy in self.policies for guardrail in policy.guardrails]
+        metrics = frozenset(
+            guardrail.signal.watch
+            for guardrail in guardrails
+            if guardrail.signal.watch is not None and guardrail.rule.takes is not Takes.NOTHING
+        )
+        return Watched(metrics, any(guardrail.signal.compare == "shares" for guardrail in guardrails))
+
+    def world(self, lanes: Integers, *, seed: int) -> AggregateWorld:
+        """Return the world of a block of lanes."""
+        return AggregateWorld(self.scenario, lanes, seed=seed, watched=self.watched)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study, resolved.
+
+    Attributes
+    ----------
+    study : Study
+        As read.
+    settings : tuple of ScenarioSetting
+        One for each scenario.
+    documents : dict
+        The study's and the scenarios' own data: what is written to ``plan.json``.
+    traced : int
+        Lanes of each scenario whose looks are kept.
+    """
+
+    study: Study
+    settings: tuple[ScenarioSetting, ...]
+    documents: Mapping[str, object]
+    traced: int = TRACED_LANES
+
+    @property
+    def seed(self) -> int:
+        """The study's seed."""
+        return self.study.seed
+
+    @property
+    def gates(self) -> tuple[GateEntry, ...]:
+        """The study's gates."""
+        return self.study.gates
+
+    @property
+    def canonical(self) -> str:
+        """Return the plan as canonical JSON: sorted keys, no white space."""
+        held = {"plan": 1, "simlab": __version__, **self.documents}
+        return json.dumps(held, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, in hexadecimal."""
+        return hashlib.sha256(self.canonical.encode()).hexdigest()
+
+
+def load(path: str | Path, *, overrides: Iterable[str] = ()) -> Plan:
+    """Return the plan of a study file, or of a ``plan.json`` that a run has written.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file, or the name of a shipped study such as ``studies/checkout-canary``.
+    overrides : iterable of str
+        ``path=value`` each; a path that begins with ``scenarios.NAME.`` changes that scenario.
+
+    Raises
+    ------
+    FileErrors
+        With every mistake of every file.
+    """
+    document = read_document(shipped_path(path))
+    if "plan" in document.data:
+        study_document, scenarios = _from_plan(document)
+    else:
+        study_document, scenarios = document, None
+    of_study, of_scenarios = _sorted_overrides(overrides)
+    for override in of_study:
+        study_document = study_document.with_override(override)
+    study = read_study(study_document)
+    documents = _scenario_documents(study, study_document) if scenarios is None else scenarios
+    return _plan(study, study_document, _overridden(documents, of_scenarios))
+
+
+def _from_plan(document: Document) -> tuple[Document, list[Document]]:
+    """Return the study and the scenarios that a written plan holds."""
+    data = document.data
+    study, scenarios = data.get("study"), data.get("scenarios")
+    if not isinstance(study, dict) or not isinstance(scenarios, list):
+        mistake = document.mistake((), "plan", "is not a plan that a run has written")
+        raise FileErrors([(document.file, mistake)])
+    return replace(document, data=study, positions={}), [
+        replace(document, data=each, positions={}) for each in scenarios
+    ]
+
+
+def _scenario_documents(study: Study, document: Document) -> list[Document]:
+    """Return the documents of a study's scenarios, none of them outside the parent of the study's folder."""
+    tree = document.path.parent.parent
+    found, errors = [], []
+    for index, name in enumerate(study.scenarios):
+        path = (document.path.parent / name).resolve()
+        place = ("scenarios", index)
+        if not path.is_relative_to(tree):
+            problem = f"{name!r} is outside the study's tree, the parent of its folder"
+            errors.append((document.file, document.mistake(place, "outside", problem)))
+        elif not path.exists():
+            errors.append((document.file, document.mistake(place, "not-found", f"there is no file {name!r}")))
+        else:
+            try:
+                found.append(replace(read_document(path), file=str(Path(document.file).parent / name)))
+            except FileErrors as error:
+                errors.extend(error.found)
+    if errors:
+        raise FileErrors(errors)
+    return found
+
+
+def _sorted_overrides(overrides: Iterable[str]) -> tuple[list[str], list[str]]:
+    of_study: list[str] = []
+    of_scenarios: list[str] = []
+    for override in overrides:
+        (of_scenarios if override.startswith("scenarios.") else of_study).append(override.removeprefix("scenarios."))
+    return of_study, of_scenarios
+
+
+def _overridden(documents: list[Document], overrides: list[str]) -> list[Document]:
+    """Return the scenario documents with ``NAME.path=value`` applied to the scenario NAME, or to all of them for ``*``."""
+    names = [str(document.data.get("scenario")) for document in documents]
+    for override in overrides:
+        name, _, rest = override.partition(".")
+        if name != "*" and name not in names:
+            mistake = documents[0].mistake(
+                (), "unknown-scenario", f"there is no scenario {name!r}; there is: {', '.join(names)}"
+            )
+            raise FileErrors([("--set", replace(mistake, line=0, column=0, source=""))])
+        documents = [
+            document.with_override(rest) if name in {"*", own} else document
+            for own, document in zip(names, documents, strict=True)
+        ]
+    return documents
+
+
+def _plan(study: Study, document: Document, documents: list[Document]) -> Plan:
+    errors: list[tuple[str, Mistake]] = []
+    scenarios: list[Scenario] = []
+    for each in documents:
+        try:
+            scenarios.append(read_scenario(each))
+        except FileErrors as error:
+            errors.extend(error.found)
+    for scenario in scenarios:
+        facts = {"metrics": scenario.metrics, "tick": scenario.tick, "horizon": scenario.horizon}
+        found = check_policies(study.policies, document, place=f"scenario {scenario.scenario}", **facts)  # type: ignore[arg-type]
+        errors.extend((document.file, mistake) for mistake in found)
+        errors.extend((document.file, mistake) for mistake in _gate_mistakes(study, scenario, document))
+    names = [scenario.scenario for scenario in scenarios]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            mistake = document.mistake(("scenarios", index), "name", f"two scenarios are called {name!r}")
+            errors.append((document.file, mistake))
+    if errors:
+        raise FileErrors(dict.fromkeys(errors))
+    settings = tuple(_setting(study, scenario) for scenario in scenarios)
+    return Plan(study, settings, {"study": document.data, "scenarios": [each.data for each in documents]})
+
+
+def _gate_mistakes(study: Study, scenario: Scenario, document: Document) -> list[Mistake]:
+    return [
+        document.mistake(("gates", index, "within"), "time", f"is after the horizon of scenario {scenario.scenario}")
+        for index, gate in enumerate(study.gates)
+        if gate.within is not None and gate.within >= scenario.horizon
+    ]
+
+
+def _setting(study: Study, scenario: Scenario) -> ScenarioSetting:
+    segments = len(scenario.users.segments)
+    built = build_policies(study.policies, worse=metrics_of(scenario), tick=scenario.tick, segments=segments)
+    return ScenarioSetting(scenario, (*built, BASELINE))

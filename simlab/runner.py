@@ -1,0 +1,229 @@
+"""From a plan to a result: blocks over local processes, lanes on the plan's schedule, finished blocks kept.
+
+Which process runs a block, and in which order blocks end, never shows in a result: rows are put in lane order before any measure.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Protocol
+
+from simlab.engine import Block, BlockResult, simulate
+from simlab.kept import keep, read_kept
+from simlab.measures.gates import INCONCLUSIVE, Verdict, judge
+from simlab.measures.outcomes import Outcomes, detection_limit, gather, outcomes_of
+from simlab.measures.performance import difference, performance
+from simlab.plan import Plan, ScenarioSetting
+from simlab.results import Result, ScenarioResult, provenance, typed_command
+from simlab.scenario import planned_onset
+
+BLOCK_LANES = 500
+
+
+class Progress(Protocol):
+    """Who is told how far a run is."""
+
+    def __call__(self, *, done: int, total: int, what: str) -> None:
+        """Take note of `done` of `total` lanes, and of what is being simulated."""
+
+
+def silent(*, done: int, total: int, what: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a plan is run; nothing here changes a number.
+
+    Attributes
+    ----------
+    workers : int
+        Processes; 1 runs in this one.
+    block_lanes : int
+        Lanes in a block.
+    kept : Path or None
+        Folder in which finished blocks wait, so that an interrupted run goes on; None keeps nothing.
+    progress : Progress
+        Who is told.
+    """
+
+    workers: int = 1
+    block_lanes: int = BLOCK_LANES
+    kept: Path | None = None
+    progress: Progress = silent
+
+
+def run_plan(plan: Plan, options: Options = Options(), *, command: str | None = None) -> Result:  # noqa: B008
+    """Run a plan to its verdict.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `simlab.plan.load`.
+    options : Options
+        Workers, blocks, what is kept.
+    command : str, optional
+        For the provenance; that of this process if not given.
+
+    Raises
+    ------
+    RuleError
+        If a rule fails.
+    OutputError
+        If finished blocks cannot be written.
+    """
+    results: list[list[BlockResult]] = [[] for _ in plan.settings]
+    decided: dict[tuple[str, str, int], Verdict] = {}
+    schedule = plan.study.lanes.schedule
+    done = 0
+    with _executor(plan, options.workers) as submit:
+        for count in schedule:
+            undecided = [index for index in range(len(plan.settings)) if _undecided(plan, index, decided)]
+            blocks = [block for index in undecided for block in _blocks(index, done, count, options.block_lanes)]
+            for result in _run_blocks(plan, blocks, submit, options, cap=count):
+                results[result.block.scenario].append(result)
+            for index in undecided:
+                _judge(plan, index, results[index], decided)
+            done = count
+    verdicts = [decided[key] for key in sorted(decided, key=lambda key: _order(plan, key))]
+    scenarios = tuple(_scenario_result(setting, found) for setting, found in zip(plan.settings, results, strict=True))
+    origin = provenance(plan.digest, seed=plan.seed, command=command or typed_command())
+    return Result(plan, tuple(verdicts), scenarios, origin)
+
+
+def _blocks(scenario: int, first: int, end: int, size: int) -> list[Block]:
+    """Return the blocks of lanes [first, end); they stand on a fixed grid, so that a longer run reuses them."""
+    cuts = [first, *range((first // size + 1) * size, end, size), end]
+    return [Block(scenario, a, b - a) for a, b in zip(cuts, cuts[1:], strict=False)]
+
+
+def _undecided(plan: Plan, index: int, decided: dict[tuple[str, str, int], Verdict]) -> bool:
+    """Return whether a scenario needs more lanes: not yet judged, or a gate is inconclusive."""
+    name = plan.settings[index].name
+    mine = [verdict for (scenario, _, _), verdict in decided.items() if scenario == name]
+    return not mine if not (plan.gates and mine) else any(verdict.decision == INCONCLUSIVE for verdict in mine)
+
+
+def _judge(plan: Plan, index: int, blocks: list[BlockResult], decided: dict[tuple[str, str, int], Verdict]) -> None:
+    """Judge the gates of a scenario that are still open at this look of the schedule."""
+    setting = plan.settings[index]
+    gated = {policy.name for policy in setting.policies if not policy.reference}
+    for outcomes in _outcomes(setting, blocks):
+        for number, gate in enumerate(plan.gates):
+            key = (setting.name, outcomes.policy, number)
+            still_open = key not in decided or decided[key].decision == INCONCLUSIVE
+            if outcomes.policy in gated and still_open:
+                looks = len(plan.study.lanes.schedule)
+                decided[key] = judge(gate, outcomes, scenario=setting.name, looks=looks)
+
+
+def _order(plan: Plan, key: tuple[str, str, int]) -> tuple[int, int, int]:
+    scenario, policy, gate = key
+    setting = next(index for index, each in enumerate(plan.settings) if each.name == scenario)
+    names = [each.name for each in plan.settings[setting].policies]
+    return setting, names.index(policy), gate
+
+
+def _outcomes(setting: ScenarioSetting, blocks: list[BlockResult]) -> tuple[Outcomes, ...]:
+    clock = setting.scenario.clock
+    limit = detection_limit(clock, _first_onset(setting))
+    return outcomes_of(gather(blocks), clock=clock, limit=limit)
+
+
+def _first_onset(setting: ScenarioSetting) -> int | None:
+    scenario = setting.scenario
+    return min((planned_onset(scenario, harm.onset) for harm in scenario.harms), default=None)
+
+
+def _scenario_result(setting: ScenarioSetting, blocks: list[BlockResult]) -> ScenarioResult:
+    outcomes = _outcomes(setting, blocks)
+    reference = {policy.name: policy.reference for policy in setting.policies}
+    performances = tuple(
+        performance(each, scenario=setting.name, reference=reference[each.policy]) for each in outcomes
+    )
+    pairs = combinations(outcomes, 2)
+    differences = tuple(difference(first, second, scenario=setting.name) for first, second in pairs)
+    first_block = min(blocks, key=lambda result: result.block.first)
+    return ScenarioResult(
+        name=setting.name,
+        about=setting.scenario.about,
+        clock=setting.scenario.clock,
+        lanes=outcomes[0].lanes,
+        planned_onset=_first_onset(setting),
+        rows=gather(blocks),
+        performances=performances,
+        differences=differences,
+        traces=first_block.traces,
+    )
+
+
+Submit = Callable[[Block], "Future[BlockResult]"]
+
+
+def _run_blocks(
+    plan: Plan, blocks: list[Block], submit: Submit | None, options: Options, *, cap: int
+) -> Iterator[BlockResult]:
+    """Yield the results of blocks as they are done: kept ones first, then simulated ones, each kept at once."""
+    total, done = sum(block.lanes for block in blocks), 0
+
+    def told(block: Block) -> None:
+        options.progress(done=done, total=total, what=f"{plan.settings[block.scenario].name}, to {cap} lanes")
+
+    missing = []
+    for block in blocks:
+        held = read_kept(options.kept, block)
+        if held is None:
+            missing.append(block)
+            continue
+        done += block.lanes
+        told(block)
+        yield held
+    for result in _simulated(plan, missing, submit):
+        keep(options.kept, result)
+        done += result.block.lanes
+        told(result.block)
+        yield result
+
+
+def _simulated(plan: Plan, blocks: list[Block], submit: Submit | None) -> Iterator[BlockResult]:
+    if submit is None:
+        yield from (simulate(plan, block) for block in blocks)
+        return
+    pending = {submit(block) for block in blocks}
+    while pending:
+        finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+        yield from (future.result() for future in finished)
+
+
+_plan_of_worker: list[Plan] = []
+
+
+def _start_worker(plan: Plan) -> None:
+    """Hold the plan once in each process; Ctrl-C is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _plan_of_worker[:] = [plan]
+
+
+def _simulate_in_worker(block: Block) -> BlockResult:
+    return simulate(_plan_of_worker[0], block)
+
+
+@contextmanager
+def _executor(plan: Plan, workers: int) -> Iterator[Submit | None]:
+    """Give a way to submit blocks to processes; None for this one."""
+    if workers == 1:
+        yield None
+        return
+    context = multiprocessing.get_context("spawn")
+    pool: Executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(plan,))
+    try:
+        yield lambda block: pool.submit(_simulate_in_worker, block)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

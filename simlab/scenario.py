@@ -1,0 +1,446 @@
+"""Scenario: a file that says what the world is like. It knows no policy.
+
+All times are milliseconds here; `simlab.ticks.Clock` makes the one conversion to ticks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Lt, MinLen
+from pydantic import Discriminator, StringConstraints
+
+from simlab.documents import Document, did_you_mean
+from simlab.errors import FileErrors, Mistake, UnitError
+from simlab.schemas import Path, read_settings
+from simlab.settings import settings
+from simlab.ticks import (
+    Clock,
+    Duration,
+    DurationSpan,
+    Factor,
+    Instant,
+    Period,
+    Rate,
+    Seconds,
+    Share,
+    Span,
+    Swing,
+    TimeOfDay,
+    Unit,
+    parse_points,
+    parse_seconds,
+)
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@settings
+class Activity:
+    """How unequal users are: requests per user are gamma with this shape and mean 1."""
+
+    gamma: Annotated[float, Gt(0)] = 0.7
+
+
+@settings
+class Users:
+    """The population: how many, how active, in which segments."""
+
+    count: Annotated[int, Ge(1)]
+    segments: Annotated[dict[Name, Share], MinLen(1)]
+    detail: Literal["aggregate"] = "aggregate"
+    activity: Activity = Activity()
+
+
+@settings
+class Daily:
+    """A sinusoidal day: `swing` above and below the mean, highest at `peak` (UTC)."""
+
+    swing: Share
+    peak: TimeOfDay
+
+
+@settings
+class Traffic:
+    """Poisson requests: mean rate, daily and weekly pattern, relative growth a week."""
+
+    requests: Rate
+    daily: Daily | None = None
+    weekly: dict[Weekday, Swing] | None = None
+    trend: Swing = 0.0
+
+
+@settings
+class Proportion:
+    """A share of requests with an event, such as an error."""
+
+    kind: Literal["proportion"]
+    per: Literal["request"]
+    normal: Annotated[Share, Lt(1)]
+    worse: Literal["up", "down"] = "up"
+    personal_cv: Annotated[float, Ge(0)] = 0.0
+
+
+@settings
+class DurationMetric:
+    """A log-normal duration of each request, by its median and 99th percentile; a user is harmed beyond `harmed_above`."""
+
+    kind: Literal["duration"]
+    per: Literal["request"]
+    median: Seconds
+    p99: Seconds
+    harmed_above: Seconds
+    worse: Literal["up"] = "up"
+
+
+Metric = Annotated[Proportion | DurationMetric, Discriminator("kind")]
+
+
+@settings
+class RampStep:
+    """Expose a share of users, then wait; ``rest`` lasts to the horizon."""
+
+    expose: Annotated[Share, Gt(0)]
+    soak: Period | Literal["rest"]
+
+
+@settings
+class Rollout:
+    """The ramp and its control group; the first step begins at `begins`."""
+
+    steps: Annotated[tuple[RampStep, ...], MinLen(1)]
+    control: Literal["same_size", "the_rest"] = "same_size"
+    begins: Duration = 0
+
+
+@dataclass(frozen=True)
+class Amount:
+    """An absolute effect: a difference of shares (``2pp``) or of durations in seconds (``300ms``)."""
+
+    value: float
+    kind: Literal["proportion", "duration"]
+
+
+def parse_amount(value: object) -> Amount:
+    """Return an amount from ``2pp`` or ``300ms``."""
+    if isinstance(value, str) and value.endswith("pp"):
+        amount = Amount(parse_points(value), "proportion")
+    else:
+        try:
+            amount = Amount(parse_seconds(value), "duration")
+        except UnitError:
+            raise UnitError(f"{value!r} is not an amount; write for example 2pp, or 300ms for a duration") from None
+    if amount.value <= 0:
+        raise UnitError(f"{value!r} is no harm: an amount must be greater than 0")
+    return amount
+
+
+@settings
+class Onset:
+    """When a harm begins: `at` a time, or `after` the first exposure or a step, plus a wait; jittered by lane."""
+
+    at: Duration | None = None
+    after: Annotated[str, StringConstraints(pattern=r"^(first exposure|step [0-9.]+%)$")] | None = None
+    wait: Duration = 0
+    jitter: Duration = 0
+
+    @property
+    def step(self) -> float | None:
+        """The exposure of the step that it waits for; None if it waits for none."""
+        return None if self.after is None or self.after == "first exposure" else float(self.after[5:-1]) / 100
+
+
+@settings
+class _Harm:
+    name: Name
+    metric: Name
+    onset: Onset
+    segment: Name | None = None
+    add: Annotated[Amount, Unit("amount", parse_amount, "2pp")] | None = None
+    times: Annotated[Factor, Gt(1)] | None = None
+    lasts: Period | None = None
+    spill_to_control: Share = 0.0
+    survives_rollback: Share = 0.0
+
+
+@settings
+class StepHarm(_Harm):
+    """The whole effect from the onset on."""
+
+    shape: Literal["step"]
+
+
+@settings
+class LeakHarm(_Harm):
+    """An effect that grows linearly `over` a time, then stays."""
+
+    shape: Literal["leak"]
+    over: Period
+
+
+@settings
+class FlapHarm(_Harm):
+    """An effect that is on in some periods: with probability `chance`, reached after `rises`."""
+
+    shape: Literal["flap"]
+    period: Period
+    chance: Share = 0.5
+    rises: Duration = 0
+
+
+Harm = Annotated[StepHarm | LeakHarm | FlapHarm, Discriminator("shape")]
+
+
+@settings
+class _Drift:
+    name: Name
+    traffic: Factor | None = None
+    metric: Name | None = None
+    times: Factor | None = None
+
+
+@settings
+class CycleDrift(_Drift):
+    """A sine of the given period that swings up to the factor and as far below 1."""
+
+    shape: Literal["cycle"]
+    period: Period
+    phase: Duration = 0
+
+
+@settings
+class TrendDrift(_Drift):
+    """A factor reached linearly `over` a time from `at` on, then kept."""
+
+    shape: Literal["trend"]
+    over: Period
+    at: Duration = 0
+
+
+@settings
+class SpikeDrift(_Drift):
+    """A factor from `at` on, `for` a time."""
+
+    shape: Literal["spike"]
+    at: Duration
+    for_: Period
+
+
+@settings
+class MixDrift:
+    """The shares of traffic by segment move `to` others, linearly `over` a time from `at` on."""
+
+    shape: Literal["mix"]
+    name: Name
+    to: Annotated[dict[Name, Share], MinLen(1)]
+    at: Duration = 0
+    over: Duration = 0
+
+
+Drift = Annotated[CycleDrift | TrendDrift | SpikeDrift | MixDrift, Discriminator("shape")]
+
+
+@settings
+class Telemetry:
+    """What is seen of the world, and when: delay, share of records lost, share of looks that never come."""
+
+    delay: DurationSpan = Span(0, 0)
+    lost: Annotated[Share, Lt(1)] = 0.0
+    missing_looks: Annotated[Share, Lt(1)] = 0.0
+
+
+@settings
+class People:
+    """Who answers a page: time to answer, time to diagnose, and how often the diagnosis is right."""
+
+    answer: DurationSpan = Span(300_000, 1_800_000)
+    diagnose: DurationSpan = Span(600_000, 600_000)
+    right: Share = 0.95
+
+
+@settings
+class Rollback:
+    """How long a rollback takes and how often it succeeds."""
+
+    takes: DurationSpan = Span(120_000, 300_000)
+    succeeds: Share = 0.99
+
+
+@settings
+class Response:
+    """How the organisation answers, the same for every policy."""
+
+    people: People = People()
+    rollback: Rollback = Rollback()
+
+
+@settings
+class Scenario:
+    """What the world is like."""
+
+    scenario: Name
+    starts: Instant
+    tick: Period
+    horizon: Period
+    users: Users
+    traffic: Traffic
+    metrics: Annotated[dict[Name, Metric], MinLen(1)]
+    rollout: Rollout
+    about: str = ""
+    harms: tuple[Harm, ...] = ()
+    drift: tuple[Drift, ...] = ()
+    telemetry: Telemetry = Telemetry()
+    response: Response = Response()
+
+    @property
+    def clock(self) -> Clock:
+        """The grid of ticks."""
+        return Clock(self.starts, self.tick, self.horizon // self.tick)
+
+
+def read_scenario(document: Document) -> Scenario:
+    """Return the scenario that a document holds.
+
+    Raises
+    ------
+    FileErrors
+        With every mistake: of form first; where the form is right, of sense.
+    """
+    scenario = read_settings(document, Scenario)
+    mistakes = list(_mistakes(scenario, document))
+    if mistakes:
+        raise FileErrors((document.file, mistake) for mistake in mistakes)
+    return scenario
+
+
+def _mistakes(scenario: Scenario, document: Document) -> Iterator[Mistake]:
+    """Yield what is well-formed but makes no sense."""
+    if scenario.horizon % scenario.tick:
+        yield document.mistake(("horizon",), "time", "must be a whole number of ticks")
+    yield from _mistakes_in_shares(scenario, document)
+    yield from _mistakes_in_metrics(scenario, document)
+    yield from _mistakes_in_rollout(scenario, document)
+    yield from _mistakes_in_names(scenario, document)
+    for index, harm in enumerate(scenario.harms):
+        yield from _mistakes_in_harm(scenario, harm, document, ("harms", index))
+    for index, drift in enumerate(scenario.drift):
+        yield from _mistakes_in_drift(scenario, drift, document, ("drift", index))
+
+
+def _mistakes_in_shares(scenario: Scenario, document: Document) -> Iterator[Mistake]:
+    mixes: list[tuple[Path, dict[Name, float]]] = [(("users", "segments"), scenario.users.segments)]
+    mixes += [(("drift", i, "to"), d.to) for i, d in enumerate(scenario.drift) if isinstance(d, MixDrift)]
+    for path, shares in mixes:
+        if abs(sum(shares.values()) - 1) > 1e-9:
+            yield document.mistake(path, "shares", f"must add up to 100 %, not {100 * sum(shares.values()):.6g} %")
+    known = set(scenario.users.segments)
+    for path, shares in mixes[1:]:
+        if set(shares) != known:
+            yield document.mistake(path, "segment", f"must name every segment: {', '.join(sorted(known))}")
+
+
+def _mistakes_in_metrics(scenario: Scenario, document: Document) -> Iterator[Mistake]:
+    for name, metric in scenario.metrics.items():
+        if isinstance(metric, DurationMetric) and metric.p99 <= metric.median:
+            yield document.mistake(("metrics", name, "p99"), "order", "must be greater than the median")
+
+
+def _mistakes_in_rollout(scenario: Scenario, document: Document) -> Iterator[Mistake]:
+    steps = scenario.rollout.steps
+    for index in range(1, len(steps)):
+        if steps[index].expose <= steps[index - 1].expose:
+            problem = f"the ramp goes down or stands still: {steps[index - 1].expose:.6g} to {steps[index].expose:.6g}"
+            yield document.mistake(("rollout", "steps", index, "expose"), "ramp", problem)
+        if steps[index - 1].soak == "rest":
+            path: Path = ("rollout", "steps", index - 1, "soak")
+            yield document.mistake(path, "ramp", "only the last step may soak for the rest")
+    if scenario.rollout.begins >= scenario.horizon:
+        yield document.mistake(("rollout", "begins"), "time", "the rollout begins after the horizon")
+
+
+def _mistakes_in_names(scenario: Scenario, document: Document) -> Iterator[Mistake]:
+    for key, entries in (("harms", scenario.harms), ("drift", scenario.drift)):
+        names = [entry.name for entry in entries]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield document.mistake((key, index, "name"), "name", f"{name!r} is taken by another entry")
+
+
+def _unknown(document: Document, path: Path, what: str, name: str, known: Iterator[str] | dict[str, object]) -> Mistake:
+    choices = sorted(known)
+    hint = did_you_mean(name, choices) or f"known here: {', '.join(choices)}"
+    return document.mistake(path, f"unknown-{what}", f"there is no {what} {name!r}", hint)
+
+
+def _mistakes_in_harm(scenario: Scenario, harm: _Harm, document: Document, path: Path) -> Iterator[Mistake]:
+    metric = scenario.metrics.get(harm.metric)
+    if metric is None:
+        yield _unknown(document, (*path, "metric"), "metric", harm.metric, dict(scenario.metrics))
+    elif metric.worse == "down":
+        yield document.mistake((*path, "metric"), "harm", "a harm can only raise a metric whose worse is up")
+    if harm.segment is not None and harm.segment not in scenario.users.segments:
+        yield _unknown(document, (*path, "segment"), "segment", harm.segment, dict(scenario.users.segments))
+    if (harm.add is None) == (harm.times is None):
+        yield document.mistake(path, "harm", "must say either add or times")
+    elif metric is not None:
+        yield from _mistakes_in_effect(harm, metric, document, path)
+    yield from _mistakes_in_onset(scenario, harm.onset, document, (*path, "onset"))
+
+
+def _mistakes_in_effect(
+    harm: _Harm, metric: Proportion | DurationMetric, document: Document, path: Path
+) -> Iterator[Mistake]:
+    if harm.add is not None and harm.add.kind != metric.kind:
+        yield document.mistake((*path, "add"), "unit", f"does not fit a {metric.kind}")
+        return
+    if isinstance(metric, Proportion):
+        harmed = metric.normal * (harm.times or 1.0) + (harm.add.value if harm.add else 0.0)
+        if harmed > 1:
+            key = "add" if harm.add else "times"
+            yield document.mistake((*path, key), "probability", f"makes the probability {harmed:.6g}, over 1")
+
+
+def _mistakes_in_onset(scenario: Scenario, onset: Onset, document: Document, path: Path) -> Iterator[Mistake]:
+    if (onset.at is None) == (onset.after is None):
+        yield document.mistake(path, "onset", "must say either at or after")
+        return
+    exposures = [step.expose for step in scenario.rollout.steps]
+    if onset.step is not None and not any(abs(onset.step - expose) < 1e-12 for expose in exposures):
+        known = ", ".join(f"step {100 * expose:.6g}%" for expose in exposures)
+        yield document.mistake((*path, "after"), "unknown-step", f"there is no {onset.after!r}", f"known here: {known}")
+    elif planned_onset(scenario, onset) >= scenario.horizon:
+        yield document.mistake(path, "time", "the onset is after the horizon")
+
+
+def planned_onset(scenario: Scenario, onset: Onset) -> int:
+    """Return when a harm begins if nothing stops the ramp, in milliseconds and without jitter."""
+    if onset.at is not None:
+        return onset.at + onset.wait
+    start = scenario.rollout.begins
+    for step in scenario.rollout.steps:
+        if onset.step is None or abs(step.expose - onset.step) < 1e-12 or step.soak == "rest":
+            break
+        start += step.soak
+    return start + onset.wait
+
+
+def _mistakes_in_drift(
+    scenario: Scenario, drift: CycleDrift | TrendDrift | SpikeDrift | MixDrift, document: Document, path: Path
+) -> Iterator[Mistake]:
+    if isinstance(drift, MixDrift):
+        return
+    if (drift.traffic is None) == (drift.metric is None):
+        yield document.mistake(path, "drift", "must say either traffic, or metric and times")
+    if (drift.metric is None) != (drift.times is None):
+        yield document.mistake(path, "drift", "metric and times go together")
+    metric = scenario.metrics.get(drift.metric or "")
+    if drift.metric is not None and metric is None:
+        yield _unknown(document, (*path, "metric"), "metric", drift.metric, dict(scenario.metrics))
+    if isinstance(metric, Proportion) and metric.normal * (drift.times or 1) > 1:
+        yield document.mistake((*path, "times"), "probability", "makes a probability over 1")
+    if isinstance(drift, CycleDrift) and (drift.traffic or drift.times or 1.0) > 2:
+        yield document.mistake(path, "drift", "a cycle that swings by more than x2 would go below zero")

@@ -1,0 +1,242 @@
+"""What may be seen of the world, and when: delay, loss and missing looks, gathered into looks.
+
+Telemetry stands between what happened and what a guardrail is given. A tick's data arrive whole, `delay` after the tick's end and
+never before the data of earlier ticks: the watermark of a look is the end of the last tick whose data had arrived.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from simlab.guardrails.look import ARMS, Bools, Floats, Integers, Look, Sums
+from simlab.scenario import Telemetry
+from simlab.streams import span_ticks, stream_key, uniforms
+from simlab.ticks import Clock
+from simlab.world import draws
+from simlab.world.aggregate import Increments, Watched
+from simlab.world.strata import Strata
+
+
+class TelemetryNoise:
+    """The chance in telemetry, fixed in advance and the same for every policy.
+
+    Parameters
+    ----------
+    settings : Telemetry
+        Delay, loss and missing looks.
+    clock : Clock
+        The grid of ticks.
+    lanes : int64[lanes]
+        Lane numbers.
+    seed : int
+        Of the study.
+    """
+
+    def __init__(self, settings: Telemetry, clock: Clock, lanes: Integers, *, seed: int) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.lanes = lanes
+        self.seed = seed
+        self.shortest = clock.ticks(settings.delay.low)
+        self.longest = clock.ticks(settings.delay.high)
+
+    def lag(self, tick: int) -> Integers:
+        """Return the ticks from the end of a tick to the arrival of its data, int64[lanes]."""
+        if self.shortest == self.longest:
+            return np.full(len(self.lanes), self.longest)
+        uniform = uniforms(stream_key(self.seed, "telemetry.delay"), tick, self.lanes)
+        return span_ticks(self.settings.delay, uniform, tick=self.clock.tick)
+
+    def missing(self, time: int) -> Bools:
+        """Return which looks at a time never come, bool[lanes]."""
+        if self.settings.missing_looks == 0:
+            return np.zeros(len(self.lanes), dtype=bool)
+        uniform = uniforms(stream_key(self.seed, "telemetry.missing"), time, self.lanes)
+        return np.asarray(uniform < self.settings.missing_looks)
+
+    def reported(self, tick: int, increments: Increments) -> Increments:
+        """Return the increments that are left when each record is lost with the same probability."""
+        if self.settings.lost == 0:
+            return increments
+        sums = {name: self._left(name, tick, each) for name, each in increments.sums.items()}
+        seen = increments.first_seen
+        return Increments(sums, None if seen is None else seen - self._lost("first_seen", tick, seen))
+
+    def _left(self, name: str, tick: int, sums: Sums) -> Sums:
+        if sums.squares is sums.total:
+            events = sums.total - self._lost(f"{name}.events", tick, sums.total)
+            others = sums.observations - sums.total
+            return Sums(events + others - self._lost(f"{name}.others", tick, others), events, events)
+        left = sums.observations - self._lost(name, tick, sums.observations)
+        # Which of the requests are lost does not depend on how long they took: their sums shrink with their number.
+        share = left / np.maximum(sums.observations, 1.0)
+        return Sums(left, sums.total * share, sums.squares * share)
+
+    def _lost(self, name: str, tick: int, records: Floats) -> Floats:
+        flat = records.reshape(-1, records.shape[-1])
+        out = np.empty(flat.shape)
+        key = stream_key(self.seed, f"telemetry.lost.{name}")
+        draws.thin(key, tick, int(self.lanes[0]), flat, np.full(flat.shape, self.settings.lost), out)
+        return out.reshape(records.shape)
+
+
+class _Batch(NamedTuple):
+    """The data of one tick on their way.
+
+    Attributes
+    ----------
+    tick : int
+        Their tick.
+    arrives : int64[lanes]
+        When they arrive.
+    increments : Increments
+        The data.
+    position : int64[lanes]
+        Ramp position during the tick.
+    """
+
+    tick: int
+    arrives: Integers
+    increments: Increments
+    position: Integers
+
+
+class Pipeline:
+    """The telemetry of one path: takes each tick's data in, gives looks out.
+
+    Parameters
+    ----------
+    noise : TelemetryNoise
+        Shared by all paths.
+    strata : Strata
+        For the planned shares of the arms.
+    watched : Watched
+        The metrics that looks hold.
+    segments : int
+        How many segments there are.
+    every : tuple of int
+        The cadences at which looks are wanted, in ticks.
+    """
+
+    def __init__(
+        self, noise: TelemetryNoise, strata: Strata, *, watched: Watched, segments: int, every: tuple[int, ...]
+    ) -> None:
+        self.noise = noise
+        self._on_the_way: deque[_Batch] = deque()
+        self._arrives = np.zeros(len(noise.lanes), dtype=np.int64)
+        self._gathered = {cadence: _Gathered(noise, strata, watched, segments, every=cadence) for cadence in every}
+
+    def receive(self, tick: int, increments: Increments, position: Integers) -> None:
+        """Take the data of a tick; they arrive when their delay is over, and in order."""
+        self._arrives = np.maximum(self._arrives, tick + 1 + self.noise.lag(tick))
+        reported = self.noise.reported(tick, increments)
+        self._on_the_way.append(_Batch(tick, self._arrives, reported, position))
+        time = tick + 1
+        for batch in self._on_the_way:
+            arrived = batch.arrives == time
+            if arrived.any():
+                for gathered in self._gathered.values():
+                    gathered.add(batch, arrived)
+        while self._on_the_way and (self._on_the_way[0].arrives <= time).all():
+            self._on_the_way.popleft()
+
+    def look(self, time: int, *, every: int) -> Look:
+        """Return the look at a time for one cadence; what it holds is gone from the next one."""
+        return self._gathered[every].take(time)
+
+
+class _Gathered:
+    """What has arrived since the last look of one cadence, split in parts where the ramp moved."""
+
+    def __init__(self, noise: TelemetryNoise, strata: Strata, watched: Watched, segments: int, *, every: int) -> None:
+        self.noise = noise
+        self.strata = strata
+        lanes = len(noise.lanes)
+        self.metrics = sorted(watched.metrics)
+        self.counts_users = watched.first_seen
+        # Each tick's data stand at one position, so a look has at most as many parts as ticks can arrive in it.
+        self.parts = max(1, min(every + noise.longest - noise.shortest, len(strata.shares)))
+        self._start = np.zeros(lanes, dtype=np.int64)
+        self._end = np.zeros(lanes, dtype=np.int64)
+        self._position = np.zeros(lanes, dtype=np.int64)
+        self._nothing = np.zeros((self.parts, segments, len(ARMS), lanes))
+        self._nothing.flags.writeable = False
+        self._clear(np.ones(lanes, dtype=bool))
+
+    def _clear(self, lanes: Bools) -> None:
+        """Forget what these lanes have been given."""
+        if lanes.all():
+            self._sums: dict[str, list[Floats]] = {}
+            self._first_seen = self._nothing if self.counts_users else None
+            self._part = np.zeros(len(lanes), dtype=np.int64)
+            self._empty = np.ones(len(lanes), dtype=bool)
+            self._shares = np.zeros((self.parts, 2, len(lanes)))
+            return
+        kept = ~lanes
+        self._sums = {name: [values * kept for values in each] for name, each in self._sums.items()}
+        self._first_seen = None if self._first_seen is None else self._first_seen * kept
+        self._part = self._part * kept
+        self._empty = self._empty | lanes
+        self._shares = self._shares * kept
+
+    def add(self, batch: _Batch, arrived: Bools) -> None:
+        """Add a tick's data for the lanes where they have arrived."""
+        moved = arrived & ~self._empty & (batch.position != self._position)
+        self._part = np.minimum(self._part + moved, self.parts - 1)
+        self._position = np.where(arrived, batch.position, self._position)
+        self._empty = self._empty & ~arrived
+        self._end = np.where(arrived, batch.tick + 1, self._end)
+        for part in range(self.parts):
+            here = arrived & (self._part == part)
+            if here.any():
+                self._add_part(part, here, batch)
+
+    def _add_part(self, part: int, here: Bools, batch: _Batch) -> None:
+        shares = self.strata.shares[batch.position].T
+        self._shares[part] = np.where(here, shares, self._shares[part])
+        everywhere = bool(here.all())
+        for name, sums in batch.increments.sums.items():
+            kept = self._sums.setdefault(name, [])
+            shared = sums.squares is sums.total
+            for index, values in enumerate(sums[:2] if shared else sums):
+                if index == len(kept):
+                    kept.append(np.zeros((self.parts, *values.shape)))
+                kept[index][part] += values if everywhere else np.where(here, values, 0.0)
+        if batch.increments.first_seen is not None:
+            first_seen = np.zeros_like(self._nothing) if self._first_seen is None else self._first_seen.copy()
+            first_seen[part] += np.where(here, batch.increments.first_seen, 0.0)
+            self._first_seen = first_seen
+
+    def take(self, time: int) -> Look:
+        """Return the look at `time`. A missing look leaves its data for the next one; without new data it is missing too."""
+        missing = self.noise.missing(time) | self._empty
+        given = ~missing
+        no_control = self.strata.control_ended[self._position] & ~(self._shares[:, 1] > 0).any(axis=0)
+        look = Look(
+            time=time,
+            start=self._start,
+            end=np.where(given, self._end, self._start),
+            lanes=self.noise.lanes,
+            seed=self.noise.seed,
+            sums=self._given(given),
+            first_seen=None if self._first_seen is None else self._first_seen * given,
+            shares=self._shares,
+            missing=missing,
+            control_ended=no_control,
+        )
+        self._start = np.where(given, self._end, self._start)
+        self._clear(given)
+        return look
+
+    def _given(self, given: Bools) -> Mapping[str, Sums]:
+        everywhere = bool(given.all())
+        found = {}
+        for name in self.metrics:
+            each = self._sums.get(name, [self._nothing])
+            values = each if everywhere else [array * given for array in each]
+            found[name] = Sums(values[0], values[min(1, len(values) - 1)], values[-1])
+        return found

@@ -1,0 +1,329 @@
+"""The aggregate world: cells of users instead of users, drawn so that the cells behave as N users would.
+
+A cell is one stratum of one segment. Each lane draws, once, each cell's activity A (the mean of N gamma activities, itself gamma) and
+for each proportion the activity-weighted mean B of N personal effects, with variance cv^2 (1 + 1/gamma) / N. Both last, so that
+returning users make looks correlated. At each tick a cell has Poisson requests at A times its rate and binomial events at B times
+the normal probability. A harm turns some of the requests that went well into events, by a stream of its own, so the base draws
+never move.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import gammaincinv, ndtr
+
+from simlab.guardrails.look import Bools, Floats, Integers, Sums
+from simlab.scenario import DurationMetric, Proportion, Scenario
+from simlab.streams import stream_key, uniforms
+from simlab.world import draws
+from simlab.world.harms import NOT_YET, Exposure, HarmClock, harm_clock
+from simlab.world.rates import rates_of
+from simlab.world.strata import Strata, strata_of
+
+
+class Noise(NamedTuple):
+    """All that is drawn at one tick, whoever is exposed; every array is float64[segments, strata, lanes].
+
+    Attributes
+    ----------
+    tick : int
+        The tick.
+    requests : float64[segments, strata, lanes]
+        Requests.
+    sums : mapping of str to Sums
+        For each watched or harmed metric: requests, total and squares without any harm.
+    """
+
+    tick: int
+    requests: Floats
+    sums: Mapping[str, Sums]
+
+
+class Increments(NamedTuple):
+    """What happened during one tick on one path, by arm.
+
+    Attributes
+    ----------
+    sums : mapping of str to Sums
+        For each watched metric, float64[segments, arms, lanes].
+    first_seen : float64[segments, arms, lanes] or None
+        Users seen for the first time; None if nobody watches.
+    """
+
+    sums: Mapping[str, Sums]
+    first_seen: Floats | None
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the guardrails of a study look at; nothing else is drawn.
+
+    Attributes
+    ----------
+    metrics : frozenset of str
+        Names of metrics.
+    first_seen : bool
+        Whether any rule counts users.
+    """
+
+    metrics: frozenset[str]
+    first_seen: bool
+
+
+class AggregateWorld:
+    """The world of one scenario for one block of lanes.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What the world is like.
+    lanes : int64[lanes]
+        Consecutive lane numbers.
+    seed : int
+        Of the study.
+    watched : Watched
+        What is looked at.
+    """
+
+    def __init__(self, scenario: Scenario, lanes: Integers, *, seed: int, watched: Watched) -> None:
+        self.scenario = scenario
+        self.clock = scenario.clock
+        self.lanes = lanes
+        self.seed = seed
+        self.watched = watched
+        self.strata = strata_of(scenario.rollout)
+        self.segments = tuple(scenario.users.segments)
+        self.rates = rates_of(scenario)
+        self.gamma = scenario.users.activity.gamma
+        shares = np.array(list(scenario.users.segments.values()))
+        self.users = np.round(scenario.users.count * shares[:, None] * self.strata.widths)
+        self.drawn = {
+            name: metric
+            for name, metric in scenario.metrics.items()
+            if name in watched.metrics or any(harm.metric == name for harm in scenario.harms)
+        }
+        self.harms = tuple(
+            harm_clock(harm, clock=self.clock, strata=self.strata, lanes=lanes, seed=seed) for harm in scenario.harms
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Segments, strata, lanes."""
+        return (len(self.segments), self.strata.count, len(self.lanes))
+
+    def key(self, name: str) -> np.uint64:
+        """Return the key of one of this world's streams."""
+        return stream_key(self.seed, f"world.{name}")
+
+    def _lasting(self, name: str, shape: Floats) -> Floats:
+        """Return gamma draws of mean 1 and the given shapes [cells], one for each cell and lane."""
+        key = self.key(name)
+        uniform = np.stack([uniforms(key, 0, self.lanes, cell=cell) for cell in range(shape.size)])
+        return np.asarray(gammaincinv(shape.reshape(-1, 1), uniform) / shape.reshape(-1, 1))
+
+    @cached_property
+    def activity(self) -> Floats:
+        """Mean activity of each cell's users, float64[cells, lanes]."""
+        return self._lasting("activity", np.maximum(self.gamma * self.users, 1e-9))
+
+    @cached_property
+    def effects(self) -> dict[str, Floats]:
+        """Mean personal effect of each cell by proportion, float64[cells, lanes]."""
+        found = {}
+        for name, metric in self.drawn.items():
+            if isinstance(metric, Proportion):
+                variance = metric.personal_cv**2 * (1 + 1 / self.gamma) / np.maximum(self.users, 1.0)
+                effect = self._lasting(f"{name}.effect", 1 / variance) if metric.personal_cv else np.ones((1, 1))
+                found[name] = np.ascontiguousarray(np.broadcast_to(effect, (self.users.size, len(self.lanes))))
+        return found
+
+    def draw(self, tick: int) -> Noise:
+        """Return the noise of a tick: the one place where a world draws without knowing who is exposed."""
+        first, shape = int(self.lanes[0]), self.shape
+        cells = (self.users.size, shape[2])
+        mean = (self.rates.requests[:, tick, None] * self.strata.widths).ravel()
+        requests = np.empty(cells)
+        draws.draw_requests(self.key("requests"), tick, first, mean, self.activity, requests)
+        sums = {}
+        for name, metric in self.drawn.items():
+            total = np.empty(cells)
+            squares = total
+            if isinstance(metric, Proportion):
+                key, chance = self.key(f"{name}.events"), self.chance(name, tick)
+                draws.draw_events(key, tick, first, chance, self.effects[name], requests, total)
+            else:
+                squares = np.empty(cells)
+                keys = (self.key(f"{name}.total"), self.key(f"{name}.squares"))
+                mu, sigma = log_normal(metric, factor=float(self.rates.factors[name][tick]))
+                draws.draw_durations(keys, tick, first, mu, sigma, requests, total, squares)
+            sums[name] = Sums(requests.reshape(shape), total.reshape(shape), squares.reshape(shape))
+        return Noise(tick, requests.reshape(shape), sums)
+
+    def chance(self, name: str, tick: int) -> float:
+        """Return the probability of an event of a proportion at a tick, without harm."""
+        metric = self.drawn[name]
+        if not isinstance(metric, Proportion):
+            raise TypeError(f"{name} is no proportion")
+        return min(1.0, metric.normal * float(self.rates.factors[name][tick]))
+
+    def begin(self, *, harmed: bool) -> AggregatePath:
+        """Return a path that starts at tick 0, with the harms or as the harmless twin."""
+        return AggregatePath(self, self.harms if harmed else ())
+
+
+class AggregatePath:
+    """One path through the world: what one policy's exposure makes of the noise.
+
+    Attributes
+    ----------
+    onset : int64[lanes]
+        First tick whose data a harm could change; `NOT_YET` if there was none.
+    exposed, harmed : float64[segments, strata, lanes]
+        Requests of exposed users, and of those the ones worse than under control.
+    harm_units : dict of str to float64[lanes]
+        By metric: events added, or seconds added.
+    """
+
+    def __init__(self, world: AggregateWorld, harms: tuple[HarmClock, ...]) -> None:
+        self.world = world
+        self.harms = harms
+        lanes = len(world.lanes)
+        self.onset = np.full(lanes, NOT_YET)
+        self.exposed = np.zeros(world.shape)
+        self.harmed = np.zeros(world.shape)
+        self.harm_units = {clock.harm.metric: np.zeros(lanes) for clock in world.harms}
+        self._reached = np.full((len(world.strata.treated), lanes), NOT_YET)
+        self._so_far = np.zeros(world.shape)
+        self._seen = np.zeros(world.shape)
+
+    def advance(self, noise: Noise, exposure: Exposure) -> Increments:
+        """Return what happened during the noise's tick under an exposure, and count whom it hurt."""
+        self._reach(noise.tick, exposure.position)
+        treated = self.world.strata.treated[exposure.position]
+        draws.add_treated(noise.requests, treated, self.exposed)
+        sums = dict(noise.sums)
+        for clock in self.harms:
+            intensity = clock.intensity(noise.tick, self._reached)
+            if intensity.any():
+                self._harm(clock, noise.tick, intensity, exposure, sums)
+        control_from = self.world.strata.control_from[exposure.position]
+        watched = {name: sums[name] for name in sums if name in self.world.watched.metrics}
+        return Increments(_by_arm(watched, treated, control_from), self._first_seen(noise, treated, control_from))
+
+    def truth(self, tick: int) -> Bools:
+        """Return whether a harm that has touched this lane is under way, bool[lanes]; for people only."""
+        under_way = np.zeros(len(self.onset), dtype=bool)
+        for clock in self.harms:
+            under_way |= clock.is_under_way(tick, self._reached)
+        return under_way & (self.onset <= tick)
+
+    def users_exposed(self) -> Floats:
+        """Return the number of different users exposed so far, float64[lanes]."""
+        return self._distinct(self.exposed)
+
+    def users_harmed(self) -> Floats:
+        """Return the number of different exposed users with an event worse than under control, float64[lanes]."""
+        return self._distinct(self.harmed)
+
+    def _distinct(self, events: Floats) -> Floats:
+        world = self.world
+        found = draws.distinct_users(world.key("users"), int(world.lanes[0]), events, world.users, world.gamma)
+        return np.asarray(found)
+
+    def _reach(self, tick: int, position: Integers) -> None:
+        for step in range(1, len(self._reached)):
+            first_time = (position >= step) & (self._reached[step] == NOT_YET)
+            self._reached[step][first_time] = tick
+
+    def _harm(self, clock: HarmClock, tick: int, intensity: Floats, exposure: Exposure, sums: dict[str, Sums]) -> None:
+        """Apply one harm to `sums`, and add to those harmed."""
+        world, metric = self.world, self.world.drawn[clock.harm.metric]
+        dose = np.broadcast_to(clock.dose(intensity, exposure, world.strata), world.shape)
+        if clock.harm.segment is not None:
+            here = np.array(world.segments) == clock.harm.segment
+            dose = dose * here[:, None, None]
+        touched = (dose > 0) & (world.users[:, :, None] > 0)
+        self.onset = np.where(touched.any(axis=(0, 1)), np.minimum(self.onset, tick), self.onset)
+        if isinstance(metric, Proportion):
+            worse, units = self._harm_proportion(clock, tick, dose, sums)
+        else:
+            worse, units = self._harm_duration(clock, metric, tick, dose, sums)
+        treated = world.strata.treated[np.where(exposure.position > 0, exposure.position, exposure.highest)]
+        draws.add_treated(worse, treated, self.harmed)
+        exposed_units = np.zeros(world.shape)
+        draws.add_treated(units, treated, exposed_units)
+        self.harm_units[clock.harm.metric] = self.harm_units[clock.harm.metric] + exposed_units.sum(axis=(0, 1))
+
+    def _thinned(self, name: str, tick: int, trials: Floats, chance: Floats) -> Floats:
+        world = self.world
+        cells = (world.users.size, len(world.lanes))
+        out = np.empty(cells)
+        key, first = stream_key(world.seed, name), int(world.lanes[0])
+        flat = np.ascontiguousarray(np.broadcast_to(chance, world.shape)).reshape(cells)
+        draws.thin(key, tick, first, np.ascontiguousarray(trials).reshape(cells), flat, out)
+        return out.reshape(world.shape)
+
+    def _harm_proportion(
+        self, clock: HarmClock, tick: int, dose: Floats, sums: dict[str, Sums]
+    ) -> tuple[Floats, Floats]:
+        name, harm = clock.harm.metric, clock.harm
+        base = self.world.chance(name, tick)
+        effect = harm.add.value if harm.add is not None else base * ((harm.times or 1.0) - 1.0)
+        chance = np.minimum(1.0, dose * effect / max(1.0 - base, 1e-12))
+        requests, events, _ = sums[name]
+        added = self._thinned(f"{clock.stream}.events", tick, requests - events, chance)
+        sums[name] = Sums(requests, events + added, events + added)
+        return added, added
+
+    def _harm_duration(
+        self, clock: HarmClock, metric: DurationMetric, tick: int, dose: Floats, sums: dict[str, Sums]
+    ) -> tuple[Floats, Floats]:
+        name, harm = clock.harm.metric, clock.harm
+        times = 1.0 + ((harm.times or 1.0) - 1.0) * dose
+        plus = (harm.add.value if harm.add is not None else 0.0) * dose
+        requests, total, squares = sums[name]
+        slower = times * total + plus * requests
+        sums[name] = Sums(requests, slower, times**2 * squares + 2 * times * plus * total + plus**2 * requests)
+        mu, sigma = log_normal(metric, factor=float(self.world.rates.factors[name][tick]))
+        limit = metric.harmed_above
+        # Pushed over the limit: above it with the harm, at or below it without.
+        from_ = np.maximum(limit - plus, 1e-12) / times
+        chance = ndtr((math.log(limit) - mu) / sigma) - ndtr((np.log(from_) - mu) / sigma)
+        return self._thinned(f"{clock.stream}.slow", tick, requests, np.maximum(chance, 0.0)), slower - total
+
+    def _first_seen(self, noise: Noise, treated: Integers, control_from: Integers) -> Floats | None:
+        world = self.world
+        if not world.watched.first_seen:
+            return None
+        out = np.empty((len(world.segments), 3, len(world.lanes)))
+        draws.draw_first_seen(
+            world.key("first_seen"), noise.tick, int(world.lanes[0]), noise.requests, world.users, world.gamma,
+            treated, control_from, self._so_far, self._seen, out,
+        )  # fmt: skip
+        return out
+
+
+def log_normal(metric: DurationMetric, *, factor: float) -> tuple[float, float]:
+    """Return mu and sigma of a log-normal from its median and 99th percentile, in log seconds."""
+    mu = math.log(metric.median * factor)
+    return mu, (math.log(metric.p99) - math.log(metric.median)) / 2.3263478740408408
+
+
+def _by_arm(sums: Mapping[str, Sums], treated: Integers, control_from: Integers) -> dict[str, Sums]:
+    """Return the sums [segments, arms, lanes] of cells [segments, strata, lanes]; a shared array is summed once."""
+    done: dict[int, Floats] = {}
+
+    def summed(values: Floats) -> Floats:
+        if id(values) not in done:
+            out = np.empty((values.shape[0], 3, values.shape[2]))
+            draws.sum_arms(values, treated, control_from, out)
+            done[id(values)] = out
+        return done[id(values)]
+
+    return {name: Sums(*(summed(values) for values in each)) for name, each in sums.items()}

@@ -1,0 +1,184 @@
+"""The draws of the world, compiled: the noise of one tick, thinning by a harm, and the sums over arms.
+
+Each number comes from its own key (stream, tick, cell, lane) through an exact inverse CDF, so a lane's noise depends neither on
+other lanes nor on what is watched. Cells are numbered segment by segment; lanes are the last axis.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from simlab.guardrails.look import CONTROL, OUTSIDE, TREATMENT, Floats, Integers
+from simlab.inverse import binomial_quantile, normal_quantile, poisson_quantile
+from simlab.streams import cell_key, lane_uniform
+
+
+@njit(cache=True)
+def draw_requests(key: np.uint64, tick: int, first_lane: int, mean: Floats, activity: Floats, requests: Floats) -> None:
+    """Fill `requests` [cells, lanes] with Poisson(`mean` [cells] times `activity` [cells, lanes])."""
+    cells, lanes = requests.shape
+    for cell in range(cells):
+        base = cell_key(key, tick, cell)
+        for lane in range(lanes):
+            uniform = lane_uniform(base, first_lane + lane)
+            requests[cell, lane] = poisson_quantile(uniform, mean[cell] * activity[cell, lane])
+
+
+@njit(cache=True)
+def draw_events(
+    key: np.uint64, tick: int, first_lane: int, chance: float, effect: Floats, requests: Floats, events: Floats
+) -> None:
+    """Fill `events` [cells, lanes] with Binomial(requests, `chance` times the cell's personal `effect`)."""
+    cells, lanes = requests.shape
+    for cell in range(cells):
+        base = cell_key(key, tick, cell)
+        for lane in range(lanes):
+            uniform = lane_uniform(base, first_lane + lane)
+            trials = int(requests[cell, lane])
+            events[cell, lane] = binomial_quantile(uniform, trials, min(1.0, chance * effect[cell, lane]))
+
+
+@njit(cache=True)
+def draw_durations(
+    keys: tuple[np.uint64, np.uint64],
+    tick: int,
+    first_lane: int,
+    mu: float,
+    sigma: float,
+    requests: Floats,
+    total: Floats,
+    squares: Floats,
+) -> None:
+    """Fill `total` and `squares` [cells, lanes] with the sums of X and X^2 over log-normal(mu, sigma) requests.
+
+    The pair is bivariate log-normal with the exact means, variances and covariance of the two sums (Fenton 1960, for the pair);
+    at one request it is exact.
+    """
+    cells, lanes = requests.shape
+    variance = sigma * sigma
+    mean_x, mean_square = math.exp(mu + variance / 2), math.exp(2 * mu + 2 * variance)
+    grow_x, grow_both, grow_square = math.expm1(variance), math.expm1(2 * variance), math.expm1(4 * variance)
+    for cell in range(cells):
+        first, second = cell_key(keys[0], tick, cell), cell_key(keys[1], tick, cell)
+        for lane in range(lanes):
+            n = requests[cell, lane]
+            if n == 0:
+                total[cell, lane] = 0.0
+                squares[cell, lane] = 0.0
+                continue
+            var_x, cov, var_square = math.log1p(grow_x / n), math.log1p(grow_both / n), math.log1p(grow_square / n)
+            z = normal_quantile(lane_uniform(first, first_lane + lane))
+            other = normal_quantile(lane_uniform(second, first_lane + lane))
+            slope = cov / math.sqrt(var_x)
+            rest = math.sqrt(max(0.0, var_square - slope * slope))
+            total[cell, lane] = n * mean_x * math.exp(math.sqrt(var_x) * z - var_x / 2)
+            drawn = n * mean_square * math.exp(slope * z + rest * other - var_square / 2)
+            # The sum of squares is never below the square of the sum over n.
+            squares[cell, lane] = max(drawn, total[cell, lane] ** 2 / n)
+
+
+@njit(cache=True)
+def thin(key: np.uint64, tick: int, first_lane: int, trials: Floats, chance: Floats, out: Floats) -> None:
+    """Fill `out` [cells, lanes] with Binomial(trials, `chance` [cells, lanes]); zero chance costs nothing."""
+    cells, lanes = trials.shape
+    for cell in range(cells):
+        base = cell_key(key, tick, cell)
+        for lane in range(lanes):
+            out[cell, lane] = 0.0
+            if chance[cell, lane] > 0.0:
+                uniform = lane_uniform(base, first_lane + lane)
+                out[cell, lane] = binomial_quantile(uniform, int(trials[cell, lane]), chance[cell, lane])
+
+
+@njit(cache=True)
+def sum_arms(values: Floats, treated: Integers, control_from: Integers, out: Floats) -> None:
+    """Add `values` [segments, strata, lanes] up to `out` [segments, arms, lanes], by each lane's own allocation."""
+    segments, strata, lanes = values.shape
+    out[:] = 0.0
+    for segment in range(segments):
+        for stratum in range(strata):
+            for lane in range(lanes):
+                arm = OUTSIDE
+                if stratum < treated[lane]:
+                    arm = TREATMENT
+                elif stratum >= control_from[lane]:
+                    arm = CONTROL
+                out[segment, arm, lane] += values[segment, stratum, lane]
+
+
+@njit(cache=True)
+def add_treated(values: Floats, treated: Integers, out: Floats) -> None:
+    """Add `values` [segments, strata, lanes] of treated strata to `out` of the same shape."""
+    segments, strata, lanes = values.shape
+    for segment in range(segments):
+        for stratum in range(strata):
+            for lane in range(lanes):
+                if stratum < treated[lane]:
+                    out[segment, stratum, lane] += values[segment, stratum, lane]
+
+
+@njit(cache=True)
+def draw_first_seen(
+    key: np.uint64,
+    tick: int,
+    first_lane: int,
+    requests: Floats,
+    users: Floats,
+    gamma: float,
+    treated: Integers,
+    control_from: Integers,
+    so_far: Floats,
+    seen: Floats,
+    out: Floats,
+) -> None:
+    """Add to `out` [segments, arms, lanes] the users seen for the first time since they were assigned.
+
+    With gamma activity a user unseen over m expected requests stays unseen with probability (1 + m / gamma)^-gamma. `so_far` and
+    `seen` [segments, strata, lanes], requests and users since assignment, move on.
+    """
+    segments, strata, lanes = requests.shape
+    out[:] = 0.0
+    for segment in range(segments):
+        for stratum in range(strata):
+            base = cell_key(key, tick, segment * strata + stratum)
+            scale = gamma * users[segment, stratum]
+            for lane in range(lanes):
+                arm = CONTROL
+                if stratum < treated[lane]:
+                    arm = TREATMENT
+                elif stratum < control_from[lane]:
+                    continue
+                before = so_far[segment, stratum, lane]
+                now = before + requests[segment, stratum, lane]
+                unseen = int(users[segment, stratum] - seen[segment, stratum, lane])
+                if now == before or unseen <= 0:
+                    continue
+                chance = -math.expm1(-gamma * (math.log1p(now / scale) - math.log1p(before / scale)))
+                new = binomial_quantile(lane_uniform(base, first_lane + lane), unseen, chance)
+                so_far[segment, stratum, lane] = now
+                seen[segment, stratum, lane] += new
+                out[segment, arm, lane] += new
+
+
+@njit(cache=True)
+def distinct_users(key: np.uint64, first_lane: int, events: Floats, users: Floats, gamma: float) -> Floats:
+    """Return how many different users the events fell on, float64[lanes].
+
+    With gamma activity a user has none of H events among N users with probability (1 + H / (gamma N))^-gamma. One uniform a cell
+    and lane serves every path and every kind of event, so more events never mean fewer users.
+    """
+    segments, strata, lanes = events.shape
+    out = np.zeros(lanes)
+    for segment in range(segments):
+        for stratum in range(strata):
+            base = cell_key(key, 0, segment * strata + stratum)
+            count = users[segment, stratum]
+            for lane in range(lanes):
+                happened = events[segment, stratum, lane]
+                if happened > 0 and count > 0:
+                    chance = -math.expm1(-gamma * math.log1p(happened / (gamma * count)))
+                    out[lane] += binomial_quantile(lane_uniform(base, first_lane + lane), int(count), chance)
+    return out
