@@ -57,9 +57,7 @@ def cli() -> None:
 @_out
 @_override
 @_as_json
-def run(
-    study: str, workers: int, block: int, fresh: bool, out: Path | None, overrides: tuple[str, ...], as_json: bool
-) -> int:
+def run(study: str, workers: int, block: int, fresh: bool, out: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:
     """Run a STUDY file (or a plan.json of an earlier run) to its verdict."""
     from simlab.output import append_log, point_latest, prepare, run_folder, write_result
     from simlab.plan import load
@@ -112,9 +110,7 @@ def _print_result(result: Result, folder: Path, *, as_json: bool) -> None:
 @cli.command()
 @click.argument("recording")
 @click.option("--policies", required=True, help="A study, or a file that holds policies.")
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="Folder of the recorded data; beside RECORDING if not given."
-)
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the recorded data; beside RECORDING if not given.")
 @_out
 @_as_json
 def replay(recording: str, policies: str, data: Path | None, out: Path | None, as_json: bool) -> int:

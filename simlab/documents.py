@@ -1,327 +1,234 @@
-"""One YAML 1.2 file as plain data and the place of every value; it knows no schema and executes nothing.
-
-The data are built here from ruamel.yaml's events by the YAML 1.2 core schema, so that ``no``, ``1:30`` and times stay text, that a
-duplicate key is a mistake and not a surprise, and that every mistake can point at its line.
-"""
+"""One YAML 1.2 file as plain data that knows where each of its values stands; it knows no schema."""
 
 from __future__ import annotations
 
 import difflib
+import pathlib
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path as FilePath
-from typing import Any
 
-from simlab.errors import FileErrors, Mistake
+from simlab.errors import FileErrors, Mistake, printable
+from simlab.yaml_nodes import DataPath, Fault, Mark, clipped, split_lines
+from simlab.yaml_text import Position, read_yaml, render_path
 
-Path = tuple[str | int, ...]
-Place = tuple[int, int]
+__all__ = ["DataPath", "Document", "Mark", "Position", "did_you_mean", "read_document"]
 
-LARGEST_FILE = 1024 * 1024
-MOST_NODES = 10_000
-DEEPEST = 50
+MAX_BYTES = 1 << 20
+"""The size of the largest file that is read, 1 MiB."""
 
-_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_WORDS: dict[str, bool | None] = {
-    "": None, "~": None, "null": None, "Null": None, "NULL": None,
-    "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
-}  # fmt: skip
-_CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null")}
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``did you mean 'x'?`` for the known word that is closest, or nothing."""
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f"did you mean {close[0]!r}?" if close else ""
+_SHOWN = 500
+_SET = "--set"
 
 
 @dataclass(frozen=True)
 class Document:
-    """A file's data, and where each value stands.
+    """A file's data.
 
     Attributes
     ----------
     file : str
-        As the user wrote it.
+        The file as the user wrote it.
     path : pathlib.Path
-        Resolved.
+        The file, resolved.
     data : dict
         Plain dict, list, str, int, float, bool and None.
     lines : tuple of str
-        The file's lines.
-    positions : mapping of path to (line, column)
-        Of each value, counted from 1.
-    keys : mapping of path to (line, column)
-        Of each key.
+        The file's lines without their ends.
+    positions : mapping of path to Position
+        Where each value and its key stand; the path of the whole is ``()``.
+    overrides : mapping of path to str
+        What has been given on the command line instead: the assignments, by the path that each has set.
     """
 
     file: str
-    path: FilePath
-    data: dict[str, Any]
+    path: pathlib.Path
+    data: dict[str, object]
     lines: tuple[str, ...] = ()
-    positions: Mapping[Path, Place] = field(default_factory=dict)
-    keys: Mapping[Path, Place] = field(default_factory=dict)
+    positions: Mapping[DataPath, Position] = field(default_factory=dict)
+    overrides: Mapping[DataPath, str] = field(default_factory=dict)
 
-    def mistake(self, path: Path, code: str, problem: str, hint: str = "", *, at_key: bool = False) -> Mistake:
-        """Return a mistake at a path of the data, or at what stands nearest above it."""
-        places = self.keys if at_key and path in self.keys else self.positions
-        near = next((path[:end] for end in range(len(path), -1, -1) if path[:end] in places), None)
-        line, column = (0, 0) if near is None else places[near]
-        source = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
-        return Mistake(code, written(path), problem, line, column, source, hint)
+    def mistake(self, path: DataPath, code: str, problem: str, hint: str = "", *, at_key: bool = False) -> Mistake:
+        """Return a mistake at a path, or at the nearest place above it that the file has.
+
+        A value that was given on the command line has no line; its assignment is shown instead.
+
+        Parameters
+        ----------
+        path : tuple of str and int
+            Where in the data.
+        code, problem, hint : str
+            As in `Mistake`.
+        at_key : bool
+            Point at the key and not at its value.
+        """
+        rendered = render_path(path)
+        for length in range(len(path), -1, -1):
+            above = path[:length]
+            if above in self.overrides:
+                return _at_assignment(self.overrides[above], None, Fault(Mark(0, 0), code, problem, hint, path))
+            if above in self.positions:
+                position = self.positions[above]
+                mark = position.key if at_key and above == path else position.value
+                return _at_mark(self.lines, Fault(mark, code, problem, hint, path))
+        return Mistake(code, rendered, problem, hint=hint)
 
     def with_override(self, assignment: str) -> Document:
-        """Return the document with one field set by ``path=value``.
+        """Return the document with one value replaced, or one key added; this one stays as it is.
 
-        A list's entry is named by ``[i]``, ``.i`` or by its own name: ``policies.errors-cusum.guardrails[0].every=1m``.
+        Parameters
+        ----------
+        assignment : str
+            ``path=value``. The path is dotted; an entry of a list is named by its index, as ``[0]`` or ``.0``, or by
+            its ``name``. The value is a YAML scalar, or a list or mapping in brackets.
 
         Raises
         ------
         FileErrors
-            If the path leads nowhere or the value is not YAML.
+            Where the path leads nowhere or the value cannot be read; the file is ``--set``.
         """
-        path, equals, text = assignment.partition("=")
-        if not equals or not path:
-            raise _override_error(assignment, "", "must be path=value")
-        builder = _Builder(text)
-        value = builder.build(whole=False)
-        if builder.mistakes:
-            raise FileErrors(("--set", replace(each, line=0, column=0, source="")) for each in builder.mistakes)
-        parts = [part for part in re.split(r"[.\[\]]", path) if part]
-        return replace(self, data=_replaced(self.data, parts, value, assignment))
+        text, equals, _ = assignment.partition("=")
+        if not text or not equals:
+            raise _refused(assignment, 0, "assignment", (), f"{clipped(assignment)!r} is not path=value")
+        path = _find(self.data, assignment, text)
+        data = _with(self.data, path, _value(assignment, len(text) + 1))
+        kept = {place: at for place, at in self.positions.items() if place[: len(path)] != path}
+        given = {place: what for place, what in self.overrides.items() if place[: len(path)] != path}
+        return replace(self, data=data, positions=kept, overrides={**given, path: assignment})
 
 
-def written(path: Path) -> str:
-    """Return a path as people write it: ``harms[0].metric``."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".")
-
-
-def _override_error(assignment: str, path: str, problem: str, hint: str = "") -> FileErrors:
-    return FileErrors([("--set", Mistake("override", path, f"{problem}: {assignment}", hint=hint))])
-
-
-def _replaced(data: Any, parts: list[str], value: object, assignment: str) -> Any:
-    """Return a copy of nested data with one value set; only what leads there is copied."""
-    key = _key(data, parts[0], assignment, last=len(parts) == 1)
-    inner = value if len(parts) == 1 else _replaced(data[key], parts[1:], value, assignment)
-    if isinstance(data, dict):
-        return {**data, key: inner}
-    return [inner if index == key else held for index, held in enumerate(data)]
-
-
-def _key(data: Any, part: str, assignment: str, *, last: bool) -> str | int:
-    if isinstance(data, dict):
-        if part in data or last:
-            return part
-        raise _override_error(assignment, part, "there is no such field", did_you_mean(part, data))
-    if isinstance(data, list):
-        if part.isdigit() and int(part) < len(data):
-            return int(part)
-        names = [str(entry["name"]) for entry in data if isinstance(entry, dict) and "name" in entry]
-        if part in names:
-            return names.index(part)
-        raise _override_error(assignment, part, "there is no such entry", did_you_mean(part, names))
-    raise _override_error(assignment, part, "what stands there has no fields")
-
-
-def read_document(file: str | FilePath) -> Document:
-    """Return the document of a file.
+def read_document(file: str | pathlib.Path) -> Document:
+    """Return the document that a YAML file holds.
 
     Raises
     ------
     FileErrors
-        With every mistake that can be found: the file is missing, too large, not text, empty, not YAML, holds a duplicate key, a
-        tag, or aliases that explode.
+        With every mistake of form that the file has.
     """
-    path = FilePath(file)
-    text = _text(path, str(file))
-    builder = _Builder(text)
-    data = builder.build(whole=True)
-    if not builder.mistakes and not isinstance(data, dict):
-        code, problem = (
-            ("empty", "holds nothing") if data is None else ("not-a-mapping", "must be a mapping of settings")
-        )
-        builder.mistakes.append(Mistake(code, "", problem))
-    if builder.mistakes or not isinstance(data, dict):
-        raise FileErrors((str(file), mistake) for mistake in builder.mistakes)
-    return Document(str(file), path.resolve(), data, builder.lines, builder.positions, builder.keys)
+    path = pathlib.Path(file)
+    text = _decoded(str(file), _content(str(file), path))
+    lines = split_lines(text)
+    read = read_yaml(text)
+    faults = list(read.faults)
+    if not faults and read.form == "nothing":
+        faults.append(Fault(Mark(0, 0), "empty", "holds nothing" + (" but comments" if text.strip() else "")))
+    elif not faults and not isinstance(read.data, dict):
+        kind = "a list" if isinstance(read.data, list) else "one value"
+        faults.append(Fault(read.positions[()].value, "not-a-mapping", f"must hold keys and values, not {kind}"))
+    if faults or not isinstance(read.data, dict):
+        raise FileErrors((str(file), _at_mark(lines, fault)) for fault in faults)
+    return Document(str(file), path.resolve(), read.data, lines, read.positions)
 
 
-def _text(path: FilePath, file: str) -> str:
-    """Return a file's text; its size is looked at before it is opened."""
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for the known word that is nearest, or nothing where none is near."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def _content(file: str, path: pathlib.Path) -> bytes:
+    """Return a file's bytes; its kind and size are looked at first, so that nothing blocks or fills the memory."""
     try:
         status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise _unread(file, "not-readable", "is a folder")
         if not stat.S_ISREG(status.st_mode):
-            what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            raise _file_error(file, "not-readable", f"is {what}")
-        if status.st_size > LARGEST_FILE:
-            raise _file_error(file, "too-large", f"has {status.st_size} bytes; at most {LARGEST_FILE} are read")
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise _file_error(file, "not-found", "there is no such file") from None
+            raise _unread(file, "not-readable", "is not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise _unread(file, "too-large", f"has {status.st_size:,} bytes; at most {MAX_BYTES:,} are read")
+        with path.open("rb") as stream:
+            return stream.read(MAX_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        raise _unread(file, "not-found", "there is no such file", _near(path)) from None
+    except PermissionError:
+        raise _unread(file, "not-readable", "there is no permission to read it") from None
+    except (OSError, ValueError) as error:  # a ValueError for a NUL in the name
+        raise _unread(file, "not-readable", getattr(error, "strerror", None) or "is not the name of a file") from None
+
+
+def _unread(file: str, code: str, problem: str, hint: str = "") -> FileErrors:
+    return FileErrors([(file, Mistake(code, "", problem, hint=hint))])
+
+
+def _near(path: pathlib.Path) -> str:
+    try:
+        return did_you_mean(path.name, sorted(each.name for each in path.parent.iterdir()))
+    except OSError:
+        return ""
+
+
+def _decoded(file: str, content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _file_error(file, "not-utf8", f"is not UTF-8 text: byte {error.start + 1} cannot be read") from None
-    except OSError as error:
-        raise _file_error(file, "not-readable", f"cannot be read: {error.strerror}") from None
+        text = content.decode("utf-8-sig", errors="replace")
+        before = content[: error.start].decode("utf-8-sig")
+        *above, last = re.split(r"\r\n|\r|\n", before)
+        problem = f"the byte 0x{content[error.start]:02x} is not UTF-8"
+        fault = Fault(Mark(len(above) + 1, len(last) + 1), "not-utf8", problem, "save the file as UTF-8")
+        raise FileErrors([(file, _at_mark(split_lines(text), fault))]) from None
 
 
-def _file_error(file: str, code: str, problem: str) -> FileErrors:
-    return FileErrors([(file, Mistake(code, "", problem))])
+def _at_mark(lines: tuple[str, ...], fault: Fault) -> Mistake:
+    line, column = fault.mark
+    source = _shown(lines[line - 1], column) if 0 < line <= len(lines) else ""
+    return Mistake(fault.code, render_path(fault.path), fault.problem, line, column, source, fault.hint)
 
 
-class _TooMuchError(Exception):
-    """The document is too deep, or its aliases make it too large: reading stops."""
+def _at_assignment(assignment: str, start: int | None, fault: Fault) -> Mistake:
+    """Return a mistake in what was given on the command line, counted from `start`; None is the value."""
+    shown = f"{_SET} {assignment}"
+    offset = assignment.find("=") + 1 if start is None else start
+    column = len(_SET) + 2 + offset
+    return Mistake(fault.code, render_path(fault.path), fault.problem, 0, column, _shown(shown, column), fault.hint)
 
 
-class _Builder:
-    """Builds plain data from the events of one text, noting places and mistakes on the way."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.lines = tuple(text.split("\n"))
-        self.positions: dict[Path, Place] = {}
-        self.keys: dict[Path, Place] = {}
-        self.mistakes: list[Mistake] = []
-        self._anchors: dict[str, tuple[Any, int]] = {}
-        self._nodes = 0
-
-    def build(self, *, whole: bool) -> Any:
-        """Return the data; of a `whole` file, which must be one block-style document."""
-        from ruamel.yaml import YAML
-        from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
-        try:
-            return self._document(iter(YAML(typ="safe", pure=True).parse(self.text)), whole=whole)
-        except _TooMuchError:
-            return None
-        except MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            problem = re.sub(r"\s+", " ", str(error.problem or "cannot be read"))
-            self._note("not-yaml", (), problem, (mark.line + 1, mark.column + 1) if mark else (0, 0))
-        except YAMLError as error:
-            problem = str(error).splitlines()[0]
-            self._note("not-yaml", (), problem, self._place_of(getattr(error, "position", None)))
-        return None
-
-    def _place_of(self, position: int | None) -> Place:
-        if position is None:
-            return (0, 0)
-        before = self.text[:position]
-        return before.count("\n") + 1, position - before.rfind("\n")
-
-    def _document(self, events: Iterator[Any], *, whole: bool) -> Any:
-        data: Any = None
-        documents = 0
-        for event in events:
-            kind = type(event).__name__
-            if kind == "DocumentStartEvent":
-                documents += 1
-                if documents > 1:
-                    self._note("several-documents", (), "only one document may stand in a file", _start(event))
-                    break
-            elif kind not in {"StreamStartEvent", "StreamEndEvent", "DocumentEndEvent"}:
-                data = self._node(event, events, (), 0)
-        return data if documents or not whole else None
-
-    def _note(self, code: str, path: Path, problem: str, place: Place, hint: str = "") -> None:
-        line, column = place
-        source = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
-        self.mistakes.append(Mistake(code, written(path), problem, line, column, source, hint))
-
-    def _node(self, event: Any, events: Iterator[Any], path: Path, depth: int) -> Any:
-        place = _start(event)
-        self.positions[path] = place
-        self._grow(1, path, place)
-        if depth > DEEPEST:
-            self._note("too-deep", path, f"is nested deeper than {DEEPEST}", place)
-            raise _TooMuchError
-        kind = type(event).__name__
-        if kind == "AliasEvent":
-            return self._alias(event, path, place)
-        if event.tag is not None and str(event.tag) not in _CORE_TAGS and str(event.tag) != "!":
-            self._note("tag", path, f"the tag {event.tag} is not allowed; nothing in a file is executed", place)
-        before = self._nodes
-        value: Any
-        if kind == "ScalarEvent":
-            value = _scalar(event)
-        elif kind == "MappingStartEvent":
-            value = self._mapping(events, path, depth)
-        else:
-            value = self._sequence(events, path, depth)
-        if event.anchor is not None:
-            self._anchors[event.anchor] = (value, self._nodes - before + 1)
-        return value
-
-    def _grow(self, nodes: int, path: Path, place: Place) -> None:
-        """Count nodes as if every alias were written out."""
-        self._nodes += nodes
-        if self._nodes > MOST_NODES:
-            self._note(
-                "too-large", path, f"holds more than {MOST_NODES} values once its aliases are written out", place
-            )
-            raise _TooMuchError
-
-    def _alias(self, event: Any, path: Path, place: Place) -> Any:
-        if event.anchor not in self._anchors:
-            self._note("alias", path, f"the alias *{event.anchor} stands for nothing that is complete before it", place)
-            return None
-        value, nodes = self._anchors[event.anchor]
-        self._grow(nodes, path, place)
-        return value
-
-    def _sequence(self, events: Iterator[Any], path: Path, depth: int) -> list[Any]:
-        found: list[Any] = []
-        for event in events:
-            if type(event).__name__ == "SequenceEndEvent":
-                break
-            found.append(self._node(event, events, (*path, len(found)), depth + 1))
-        return found
-
-    def _mapping(self, events: Iterator[Any], path: Path, depth: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for event in events:
-            if type(event).__name__ == "MappingEndEvent":
-                break
-            place = _start(event)
-            key = self._key(event, events, path, place, depth)
-            inner = (*path, key)
-            if key in found:
-                first = self.keys[inner]
-                self._note("duplicate-key", inner, f"stands twice, first on line {first[0]}", place)
-            else:
-                self.keys[inner] = place
-            value = self._node(next(events), events, inner, depth + 1)
-            found.setdefault(key, value)
-        return found
-
-    def _key(self, event: Any, events: Iterator[Any], path: Path, place: Place, depth: int) -> str:
-        """Return a key; one that is no text is a mistake and is read on as text."""
-        value = self._node(event, events, path, depth + 1) if type(event).__name__ != "ScalarEvent" else _scalar(event)
-        if value == "<<" and getattr(event, "style", None) is None:
-            self._note("merge-key", path, "merge keys (<<) are not part of YAML 1.2", place)
-        elif not isinstance(value, str):
-            self._note("key-type", path, f"a key must be text, not {value!r}", place, hint="put it in quotes")
-        return value if isinstance(value, str) else str(value)
+def _shown(line: str, column: int) -> str:
+    """Return a line to show: each character as wide as its column, so that the caret stands right; cut if very long."""
+    if column > _SHOWN:
+        return ""
+    plain = "".join(each if printable(each) == each else " " if each == "\t" else "\ufffd" for each in line[:_SHOWN])
+    return plain + "…" if len(line) > _SHOWN else plain
 
 
-def _start(event: Any) -> Place:
-    return event.start_mark.line + 1, event.start_mark.column + 1
+def _refused(assignment: str, start: int, code: str, path: DataPath, problem: str, hint: str = "") -> FileErrors:
+    return FileErrors([(_SET, _at_assignment(assignment, start, Fault(Mark(0, 0), code, problem, hint, path)))])
 
 
-def _scalar(event: Any) -> str | int | float | bool | None:
-    """Return a scalar by the YAML 1.2 core schema (section 10.3.2)."""
-    text = str(event.value)
-    if event.style not in {None, ""} or (event.tag is not None and str(event.tag).endswith(("!", ":str"))):
-        return text
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INTEGER.fullmatch(text):
-        base = {"0o": 8, "0x": 16}.get(text[:2], 10)
-        return int(text, base) if base != 10 else int(text)
-    if _FLOAT.fullmatch(text):
-        return float(re.sub(r"\.(inf|nan)", r"\1", text.lower()))
-    return text
+def _value(assignment: str, start: int) -> object:
+    """Return the value of an assignment, which begins at `start`."""
+    read = read_yaml(assignment[start:])
+    if read.faults:
+        places = [start + fault.mark.column - 1 if fault.mark.line == 1 else start for fault in read.faults]
+        raise FileErrors(
+            (_SET, _at_assignment(assignment, place, fault)) for place, fault in zip(places, read.faults, strict=True)
+        )
+    if read.form == "block":
+        hint = "write {key: value} for a mapping, [a, b] for a list, or put text in quotes"
+        raise _refused(assignment, start, "assignment", (), "a value on the command line must stand in brackets", hint)
+    return read.data
+
+
+def _find(data: dict[str, object], assignment: str, text: str) -> DataPath:
+    """Return the path that a text names; its last key may be new."""
+    node: object = data
+    path: DataPath = ()
+    start = 0
+    while start < len(text) or not path:
+        rest = text[start:]
+        known = _names(node)
+        # A name may hold dots itself, so the longest that fits is meant.
+        word = max((name for name in known if re.match(re.escape(name) + r"(?=[.\[]|$)", rest)), key=len, default=None)
+        if word is None:
+            word = re.match(r"\[[^\]]*\]?|[^.\[]*", rest).group()
+            if isinstance(node, dict) and word and word == rest:
+                return (*path, word)
+            raise _unknown(assignment, start, path, node, word)
+        key = known[word]
+        node = node[key]
+        path = (*path, key)
+        start += len(word)
+        if text[start : start + 1] == ".":
+            start += 1
+    return path

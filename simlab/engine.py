@@ -248,9 +248,7 @@ class _PolicyRun:
         self.planned = ramp.planned(world.clock.horizon)
         self.responder = Responder(setting.response, ramp, policy.guardrails, clock=world.clock, lanes=lanes, seed=seed)
         cadences = tuple(sorted({guardrail.every_ticks for guardrail in policy.guardrails}))
-        self.pipeline = Pipeline(
-            noise, world.strata, watched=setting.watched, segments=len(world.segments), every=cadences
-        )
+        self.pipeline = Pipeline(noise, world.strata, watched=setting.watched, segments=len(world.segments), every=cadences)
         self.initial = [guardrail.initial(len(world.segments), len(lanes)) for guardrail in policy.guardrails]
         self.states = list(self.initial)
         self.cadences = cadences
@@ -336,9 +334,7 @@ class _PolicyRun:
         """Return what happened in the traced lanes."""
 
         def column(name: str) -> tuple[np.ndarray, ...]:
-            return tuple(
-                np.array([getattr(decision, name)[: self.traced] for _, decision in looked]) for looked in self._looked
-            )
+            return tuple(np.array([getattr(decision, name)[: self.traced] for _, decision in looked]) for looked in self._looked)
 
         return Trace(
             policy=self.policy.name,

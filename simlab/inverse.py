@@ -115,8 +115,8 @@ def _expansion(w: float, mean: float, k2: float, k3: float, k4: float, k5: float
     1945), which takes 1/12 from the second cumulant and adds 1/120 to the fourth. For Poisson, with one more
     order, this is Q_N2 of Giles (2016).
 
-    The bound is measured, not proven: at every step of F with |w| <= 5, for Poisson and for binomial with p <= 1/2,
-    at variances from 5 to 1e5, the error stays under a fifth of it.
+    The bound is measured, not proven: at the steps of F with |w| <= 5, for Poisson and for binomial with p <= 1/2,
+    at variances from 5 to 1e9, the error stays under a seventh of it. Its last part is rounding.
     """
     k2 -= 1 / 12
     inverse = 1.0 / k2

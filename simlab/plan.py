@@ -159,9 +159,7 @@ def _from_plan(document: Document) -> tuple[Document, list[Document]]:
     if not isinstance(study, dict) or not isinstance(scenarios, list):
         mistake = document.mistake((), "plan", "is not a plan that a run has written")
         raise FileErrors([(document.file, mistake)])
-    return replace(document, data=study, positions={}), [
-        replace(document, data=each, positions={}) for each in scenarios
-    ]
+    return replace(document, data=study, positions={}), [replace(document, data=each, positions={}) for each in scenarios]
 
 
 def _scenario_documents(study: Study, document: Document) -> list[Document]:
@@ -200,9 +198,7 @@ def _overridden(documents: list[Document], overrides: list[str]) -> list[Documen
     for override in overrides:
         name, _, rest = override.partition(".")
         if name != "*" and name not in names:
-            mistake = documents[0].mistake(
-                (), "unknown-scenario", f"there is no scenario {name!r}; there is: {', '.join(names)}"
-            )
+            mistake = documents[0].mistake((), "unknown-scenario", f"there is no scenario {name!r}; there is: {', '.join(names)}")
             raise FileErrors([("--set", replace(mistake, line=0, column=0, source=""))])
         documents = [
             document.with_override(rest) if name in {"*", own} else document

@@ -60,7 +60,7 @@ class Options:
     progress: Progress = silent
 
 
-def run_plan(plan: Plan, options: Options = Options(), *, command: str | None = None) -> Result:  # noqa: B008
+def run_plan(plan: Plan, options: Options = Options(), *, command: str | None = None) -> Result:
     """Run a plan to its verdict.
 
     Parameters
@@ -145,9 +145,7 @@ def _first_onset(setting: ScenarioSetting) -> int | None:
 def _scenario_result(setting: ScenarioSetting, blocks: list[BlockResult]) -> ScenarioResult:
     outcomes = _outcomes(setting, blocks)
     reference = {policy.name: policy.reference for policy in setting.policies}
-    performances = tuple(
-        performance(each, scenario=setting.name, reference=reference[each.policy]) for each in outcomes
-    )
+    performances = tuple(performance(each, scenario=setting.name, reference=reference[each.policy]) for each in outcomes)
     pairs = combinations(outcomes, 2)
     differences = tuple(difference(first, second, scenario=setting.name) for first, second in pairs)
     first_block = min(blocks, key=lambda result: result.block.first)
@@ -167,9 +165,7 @@ def _scenario_result(setting: ScenarioSetting, blocks: list[BlockResult]) -> Sce
 Submit = Callable[[Block], "Future[BlockResult]"]
 
 
-def _run_blocks(
-    plan: Plan, blocks: list[Block], submit: Submit | None, options: Options, *, cap: int
-) -> Iterator[BlockResult]:
+def _run_blocks(plan: Plan, blocks: list[Block], submit: Submit | None, options: Options, *, cap: int) -> Iterator[BlockResult]:
     """Yield the results of blocks as they are done: kept ones first, then simulated ones, each kept at once."""
     total, done = sum(block.lanes for block in blocks), 0
 

@@ -391,9 +391,7 @@ def _mistakes_in_harm(scenario: Scenario, harm: _Harm, document: Document, path:
     yield from _mistakes_in_onset(scenario, harm.onset, document, (*path, "onset"))
 
 
-def _mistakes_in_effect(
-    harm: _Harm, metric: Proportion | DurationMetric, document: Document, path: Path
-) -> Iterator[Mistake]:
+def _mistakes_in_effect(harm: _Harm, metric: Proportion | DurationMetric, document: Document, path: Path) -> Iterator[Mistake]:
     if harm.add is not None and harm.add.kind != metric.kind:
         yield document.mistake((*path, "add"), "unit", f"does not fit a {metric.kind}")
         return

@@ -212,17 +212,13 @@ def check_policies(
                 yield document.mistake((*path, "every"), "time", f"never looks before the horizon of {place}")
 
 
-def _mistakes_in_guardrail(
-    entry: GuardrailEntry, document: Document, path: Path, *, policy: PolicyEntry
-) -> Iterator[Mistake]:
+def _mistakes_in_guardrail(entry: GuardrailEntry, document: Document, path: Path, *, policy: PolicyEntry) -> Iterator[Mistake]:
     rule = entry.chosen
     if rule is None:
         yield document.mistake((*path, "rule"), "rule", f"must say exactly one of {', '.join(rules())}")
         return
     if policy.budget is not None and not isinstance(rule, SpendsError):
-        yield document.mistake(
-            (*path, "rule"), "budget", f"{rule.key} has no error probability that a budget could set"
-        )
+        yield document.mistake((*path, "rule"), "budget", f"{rule.key} has no error probability that a budget could set")
     if rule.takes is Takes.NOTHING:
         return
     if (entry.of is None) == (entry.compare is None):
@@ -270,9 +266,7 @@ def build_policies(
     return tuple(_build_policy(policy, worse, tick=tick, segments=segments) for policy in policies)
 
 
-def _build_policy(
-    policy: PolicyEntry, worse: Mapping[str, Literal["up", "down"]], *, tick: int, segments: int
-) -> Policy:
+def _build_policy(policy: PolicyEntry, worse: Mapping[str, Literal["up", "down"]], *, tick: int, segments: int) -> Policy:
     guardrails = tuple(_build_guardrail(entry, worse.get(entry.watch or "", "up"), tick) for entry in policy.guardrails)
     if policy.budget is not None:
         guardrails = share_by_bonferroni(guardrails, budget=policy.budget, segments=segments)

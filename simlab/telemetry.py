@@ -122,9 +122,7 @@ class Pipeline:
         The cadences at which looks are wanted, in ticks.
     """
 
-    def __init__(
-        self, noise: TelemetryNoise, strata: Strata, *, watched: Watched, segments: int, every: tuple[int, ...]
-    ) -> None:
+    def __init__(self, noise: TelemetryNoise, strata: Strata, *, watched: Watched, segments: int, every: tuple[int, ...]) -> None:
         self.noise = noise
         self._on_the_way: deque[_Batch] = deque()
         self._arrives = np.zeros(len(noise.lanes), dtype=np.int64)

@@ -29,6 +29,37 @@ class Takes(Enum):
     NOTHING = "nothing"
 
 
+class Assumption(Enum):
+    """What a guarantee rests on; the words are those that a report prints where it does not hold."""
+
+    INDEPENDENT = "looks are independent"
+    NORMAL = "observations are standard normal when all is well"
+    KNOWN_VARIANCE = "the variance is known and not estimated from the same data"
+    BOUNDED = "values are bounded"
+    CONSTANT_SHARES = "the planned shares of the arms are constant, or each step is tested under its own"
+    PLANNED_LOOKS = "looks come as planned in number and information"
+    FINAL_DATA = "data are not revised after a look"
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """What a rule promises when all is well, and on what condition.
+
+    Attributes
+    ----------
+    claim : str
+        In one sentence, with its numbers.
+    assumptions : tuple of Assumption
+        All of them must hold.
+    exact : bool
+        False if the claim holds only as samples grow.
+    """
+
+    claim: str
+    assumptions: tuple[Assumption, ...]
+    exact: bool
+
+
 @dataclass(frozen=True)
 class Observation:
     """One look as a rule sees it.
@@ -89,10 +120,18 @@ class Rule(Protocol):
     key: ClassVar[str]
     """Its name in files."""
     takes: ClassVar[Takes]
+    paper: ClassVar[str]
+    """Its source: authors, title, year."""
+    ladder: ClassVar[str]
+    """Its ladder coordinate and unit; ``none`` if a lower threshold is not passed sooner for certain."""
 
     @property
     def threshold(self) -> float:
         """Where it alarms, in its ladder coordinate."""
+
+    @property
+    def guarantee(self) -> Guarantee | None:
+        """What it promises; None if it promises nothing."""
 
     def initial(self, streams: int, lanes: int, *, every: int) -> State:
         """Return the state before the first look; `every` is the cadence in milliseconds."""

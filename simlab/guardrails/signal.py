@@ -190,9 +190,7 @@ class Signal(Watch):
         valid = np.broadcast_to(open_lanes, counts.shape[2:])
         return self._answer(state, look, valid=valid, counts=counts)
 
-    def _observe_metric(
-        self, state: SignalState, look: Look, open_lanes: Bools, takes: Takes, elapsed: int
-    ) -> Signalled:
+    def _observe_metric(self, state: SignalState, look: Look, open_lanes: Bools, takes: Takes, elapsed: int) -> Signalled:
         sums = Sums(*(self._by_stream(values) for values in look.sums[self.watch or ""]))
         terms = state.waiting + (self._level(sums) if self.compare is None else self._comparison(sums))
         observations = terms[0 if self.compare is None else _SMALLER]
@@ -216,9 +214,7 @@ class Signal(Watch):
 
     def _level(self, sums: Sums) -> Floats:
         arm = {"treatment": TREATMENT, "control": CONTROL}.get(self.of or "everyone")
-        observations, total, _ = (
-            values.sum(axis=(0, 2)) if arm is None else values[:, :, arm].sum(axis=0) for values in sums
-        )
+        observations, total, _ = (values.sum(axis=(0, 2)) if arm is None else values[:, :, arm].sum(axis=0) for values in sums)
         return np.stack([observations, total, observations > 0])
 
     def _comparison(self, sums: Sums) -> Floats:

@@ -114,7 +114,7 @@ def outcomes_of(rows: Rows, *, clock: Clock, limit: int) -> tuple[Outcomes, ...]
 def _outcomes(rows: Rows, policy: str, clock: Clock, limit: int) -> Outcomes:
     mine = rows["policy"] == policy
 
-    def part(harmed: bool) -> Rows:  # noqa: FBT001
+    def part(harmed: bool) -> Rows:
         chosen = mine & (rows["harmed"] == harmed)
         return {column: values[chosen] for column, values in rows.items()}
 

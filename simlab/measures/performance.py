@@ -213,8 +213,6 @@ def difference(first: Outcomes, second: Outcomes, *, scenario: str) -> Differenc
     everywhere = np.ones(first.lanes, dtype=bool)
     estimates = {"false_alarms": paired(lambda each: each.twin_acted.astype(float), everywhere, "probability")}
     if limit:
-        estimates["delay_restricted_mean"] = paired(
-            lambda each: np.minimum(each.delay, limit) * to_minutes, both, "min"
-        )
+        estimates["delay_restricted_mean"] = paired(lambda each: np.minimum(each.delay, limit) * to_minutes, both, "min")
         estimates["users_harmed"] = paired(lambda each: each.harmed["users_harmed"], both, "users")
     return Difference(scenario, first.policy, second.policy, estimates)

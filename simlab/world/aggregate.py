@@ -24,7 +24,7 @@ from simlab.streams import stream_key, uniforms
 from simlab.world import draws
 from simlab.world.harms import NOT_YET, Exposure, HarmClock, harm_clock
 from simlab.world.rates import rates_of
-from simlab.world.strata import Strata, strata_of
+from simlab.world.strata import strata_of
 
 
 class Noise(NamedTuple):
@@ -269,9 +269,7 @@ class AggregatePath:
         draws.thin(key, tick, first, np.ascontiguousarray(trials).reshape(cells), flat, out)
         return out.reshape(world.shape)
 
-    def _harm_proportion(
-        self, clock: HarmClock, tick: int, dose: Floats, sums: dict[str, Sums]
-    ) -> tuple[Floats, Floats]:
+    def _harm_proportion(self, clock: HarmClock, tick: int, dose: Floats, sums: dict[str, Sums]) -> tuple[Floats, Floats]:
         name, harm = clock.harm.metric, clock.harm
         base = self.world.chance(name, tick)
         effect = harm.add.value if harm.add is not None else base * ((harm.times or 1.0) - 1.0)

@@ -183,9 +183,7 @@ def _times(table: Mapping[str, Any], recording: Recording) -> Integers:
     given = pd.Series(column.to_pandas())
     if recording.time.unit is not None:
         if not pd.api.types.is_numeric_dtype(given):
-            raise RecordingError(
-                f"{recording.file}: {recording.time.column}: a unit is given, but these are no numbers"
-            )
+            raise RecordingError(f"{recording.file}: {recording.time.column}: a unit is given, but these are no numbers")
         return np.asarray(np.round(given.to_numpy(dtype=float) * _PER_SECOND[recording.time.unit])).astype(np.int64)
     if pd.api.types.is_numeric_dtype(given):
         raise RecordingError(f"{recording.file}: {recording.time.column}: numbers; say their unit (s, ms, us or ns)")
@@ -195,9 +193,7 @@ def _times(table: Mapping[str, Any], recording: Recording) -> Integers:
         raise RecordingError(f"{recording.file}: {recording.time.column}: {error}") from None
     if getattr(stamps.dt, "tz", None) is None:
         if recording.time.zone is None:
-            raise RecordingError(
-                f"{recording.file}: {recording.time.column}: the times name no zone; say it as time.zone"
-            )
+            raise RecordingError(f"{recording.file}: {recording.time.column}: the times name no zone; say it as time.zone")
         try:
             stamps = stamps.dt.tz_localize(ZoneInfo(recording.time.zone))
         except ValueError as error:
@@ -225,9 +221,7 @@ def _refuse_bad(times: Integers, values: Mapping[str, Floats], recording: Record
     for name, samples in values.items():
         trouble.append(_rows(f"{name} is infinite", np.flatnonzero(np.isinf(samples))))
         if recording.gaps == "refuse":
-            trouble.append(
-                _rows(f"{name} is not a number (gaps: unknown accepts that)", np.flatnonzero(np.isnan(samples)))
-            )
+            trouble.append(_rows(f"{name} is not a number (gaps: unknown accepts that)", np.flatnonzero(np.isnan(samples))))
     found = [line for line in trouble if line]
     if found:
         raise RecordingError("\n".join(f"{recording.file}: {line}" for line in found))

@@ -20,11 +20,17 @@ class Never:
 
     key: ClassVar[str] = "never"
     takes: ClassVar[Takes] = Takes.NOTHING
+    paper: ClassVar[str] = "none: a baseline"
+    ladder: ClassVar[str] = "none"
 
     @property
     def threshold(self) -> float:
         """No statistic reaches it."""
         return np.inf
+
+    @property
+    def guarantee(self) -> None:
+        """It promises nothing."""
 
     def initial(self, streams: int, lanes: int, *, every: int) -> Floats:  # noqa: ARG002
         """Return a state that holds nothing."""
@@ -49,11 +55,17 @@ class Random:
 
     key: ClassVar[str] = "random"
     takes: ClassVar[Takes] = Takes.NOTHING
+    paper: ClassVar[str] = "none: a baseline"
+    ladder: ClassVar[str] = "a uniform number"
 
     @property
     def threshold(self) -> float:
         """Alarm when a uniform number is at least this."""
         return 1.0 - self.rate
+
+    @property
+    def guarantee(self) -> None:
+        """It promises nothing."""
 
     def initial(self, streams: int, lanes: int, *, every: int) -> Floats:  # noqa: ARG002
         """Return a state that holds nothing."""

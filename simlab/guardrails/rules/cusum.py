@@ -49,11 +49,17 @@ class Cusum:
 
     key: ClassVar[str] = "cusum"
     takes: ClassVar[Takes] = Takes.STANDARDISED
+    paper: ClassVar[str] = "Page, Continuous inspection schemes, Biometrika 1954"
+    ladder: ClassVar[str] = "S, in standard deviations of a look"
 
     @property
     def threshold(self) -> float:
         """The decision interval h."""
         return self.h
+
+    @property
+    def guarantee(self) -> None:
+        """It promises nothing."""
 
     def initial(self, streams: int, lanes: int, *, every: int) -> CusumState:  # noqa: ARG002
         """Return both sums at zero."""

@@ -46,11 +46,17 @@ class Above:
 
     key: ClassVar[str] = "above"
     takes: ClassVar[Takes] = Takes.LEVEL
+    paper: ClassVar[str] = "none: common practice"
+    ladder: ClassVar[str] = "smallest level of the last N looks, in the metric's unit"
 
     @property
     def threshold(self) -> float:
         """The limit itself."""
         return self.limit
+
+    @property
+    def guarantee(self) -> None:
+        """It promises nothing."""
 
     def initial(self, streams: int, lanes: int, *, every: int) -> Floats:
         """Return a window of looks at which nothing held."""
@@ -78,11 +84,17 @@ class Below:
 
     key: ClassVar[str] = "below"
     takes: ClassVar[Takes] = Takes.LEVEL
+    paper: ClassVar[str] = "none: common practice"
+    ladder: ClassVar[str] = "negated largest level of the last N looks, in the metric's unit"
 
     @property
     def threshold(self) -> float:
         """The negated limit."""
         return -self.limit
+
+    @property
+    def guarantee(self) -> None:
+        """It promises nothing."""
 
     def initial(self, streams: int, lanes: int, *, every: int) -> Floats:
         """Return a window of looks at which nothing held."""

@@ -14,7 +14,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from simlab.guardrails.look import Floats
-from simlab.guardrails.rule import Observation, Step, Takes
+from simlab.guardrails.rule import Assumption, Guarantee, Observation, Step, Takes
 from simlab.settings import settings
 from simlab.ticks import Unit, parse_share
 
@@ -54,11 +54,21 @@ class RepeatedZ:
 
     key: ClassVar[str] = "repeated_z"
     takes: ClassVar[Takes] = Takes.STANDARDISED
+    paper: ClassVar[str] = "Armitage, McPherson & Rowe, Repeated significance tests on accumulating data, 1969"
+    ladder: ClassVar[str] = "|Z_k|, in standard errors"
 
     @property
     def threshold(self) -> float:
         """Critical |z|."""
         return -NormalDist().inv_cdf(self.alpha / self.looks / self.sides)
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """The error of its looks, added up."""
+        looks = f"{self.looks} looks" if self.looks > 1 else "one look"
+        claim = f"alarms with probability at most {self.alpha:g} over {looks}; more looks than that void it"
+        needed = (Assumption.INDEPENDENT, Assumption.NORMAL, Assumption.KNOWN_VARIANCE, Assumption.PLANNED_LOOKS)
+        return Guarantee(claim, needed, exact=False)
 
     def with_alpha(self, alpha: float) -> RepeatedZ:
         """Return the same test at the error probability `alpha`."""

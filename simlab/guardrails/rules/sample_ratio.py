@@ -19,7 +19,7 @@ import numpy as np
 from annotated_types import Gt, Lt
 
 from simlab.guardrails.look import Floats
-from simlab.guardrails.rule import Observation, Step, Takes
+from simlab.guardrails.rule import Assumption, Guarantee, Observation, Step, Takes
 from simlab.settings import settings
 from simlab.ticks import Unit, parse_share
 
@@ -81,11 +81,19 @@ class SampleRatio:
 
     key: ClassVar[str] = "srm"
     takes: ClassVar[Takes] = Takes.ARM_COUNTS
+    paper: ClassVar[str] = "Lindon & Malek, Anytime-valid inference for multinomial count data, NeurIPS 2022"
+    ladder: ClassVar[str] = "log e-value"
 
     @property
     def threshold(self) -> float:
         """Log of 1 / alpha."""
         return -math.log(self.alpha)
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """Ville's inequality for the product of e-values."""
+        claim = f"alarms with probability at most {self.alpha:g} however often it looks"
+        return Guarantee(claim, (Assumption.CONSTANT_SHARES, Assumption.FINAL_DATA), exact=True)
 
     def with_alpha(self, alpha: float) -> SampleRatio:
         """Return the same test at the error probability `alpha`."""
