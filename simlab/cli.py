@@ -114,7 +114,7 @@ def _print_result(result: Result, folder: Path, *, as_json: bool) -> None:
 @_out
 @_as_json
 def replay(recording: str, policies: str, data: Path | None, out: Path | None, as_json: bool) -> int:
-    """Step policies through a RECORDING: would they have fired, when, and how often in healthy time?"""
+    """Step policies through a RECORDING: whether and when they would have fired, and how often in healthy time."""
     from simlab.output import append_log, point_latest, prepare, run_folder, write_replay
     from simlab.replay import load_replay, run_replay
 

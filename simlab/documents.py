@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import pathlib
 import re
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from simlab.errors import FileErrors, Mistake, printable
-from simlab.yaml_nodes import DataPath, Fault, Mark, clipped, split_lines
+from simlab.yaml_nodes import DataPath, Fault, Mark, clipped, mark_after, split_lines
 from simlab.yaml_text import Position, read_yaml, render_path
 
 __all__ = ["DataPath", "Document", "Mark", "Position", "did_you_mean", "read_document"]
@@ -63,16 +64,17 @@ class Document:
         at_key : bool
             Point at the key and not at its value.
         """
-        rendered = render_path(path)
+        fault = Fault(Mark(0, 0), code, problem, hint, path)
         for length in range(len(path), -1, -1):
             above = path[:length]
             if above in self.overrides:
-                return _at_assignment(self.overrides[above], None, Fault(Mark(0, 0), code, problem, hint, path))
+                assignment = self.overrides[above]
+                return _at_offset(assignment, assignment.index("=") + 1, fault)
             if above in self.positions:
                 position = self.positions[above]
                 mark = position.key if at_key and above == path else position.value
-                return _at_mark(self.lines, Fault(mark, code, problem, hint, path))
-        return Mistake(code, rendered, problem, hint=hint)
+                return _at_mark(self.lines, replace(fault, mark=mark))
+        return _at_mark((), fault)
 
     def with_override(self, assignment: str) -> Document:
         """Return the document with one value replaced, or one key added; this one stays as it is.
@@ -90,9 +92,11 @@ class Document:
         """
         text, equals, _ = assignment.partition("=")
         if not text or not equals:
-            raise _refused(assignment, 0, "assignment", (), f"{clipped(assignment)!r} is not path=value")
+            raise _refused(assignment, 0, "assignment", f"{clipped(assignment)!r} is not path=value")
         path = _find(self.data, assignment, text)
-        data = _with(self.data, path, _value(assignment, len(text) + 1))
+        value = _value(assignment, len(text) + 1)
+        first = str(path[0])
+        data = {**self.data, first: _with(self.data.get(first), path[1:], value)}
         kept = {place: at for place, at in self.positions.items() if place[: len(path)] != path}
         given = {place: what for place, what in self.overrides.items() if place[: len(path)] != path}
         return replace(self, data=data, positions=kept, overrides={**given, path: assignment})
@@ -112,7 +116,7 @@ def read_document(file: str | pathlib.Path) -> Document:
     read = read_yaml(text)
     faults = list(read.faults)
     if not faults and read.form == "nothing":
-        faults.append(Fault(Mark(0, 0), "empty", "holds nothing" + (" but comments" if text.strip() else "")))
+        faults.append(Fault(Mark(0, 0), "empty", "holds no data"))
     elif not faults and not isinstance(read.data, dict):
         kind = "a list" if isinstance(read.data, list) else "one value"
         faults.append(Fault(read.positions[()].value, "not-a-mapping", f"must hold keys and values, not {kind}"))
@@ -137,14 +141,14 @@ def _content(file: str, path: pathlib.Path) -> bytes:
             raise _unread(file, "not-readable", "is not a regular file")
         if status.st_size > MAX_BYTES:
             raise _unread(file, "too-large", f"has {status.st_size:,} bytes; at most {MAX_BYTES:,} are read")
-        with path.open("rb") as stream:
-            return stream.read(MAX_BYTES)
+        return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise _unread(file, "not-found", "there is no such file", _near(path)) from None
     except PermissionError:
         raise _unread(file, "not-readable", "there is no permission to read it") from None
     except (OSError, ValueError) as error:  # a ValueError for a NUL in the name
-        raise _unread(file, "not-readable", getattr(error, "strerror", None) or "is not the name of a file") from None
+        said = getattr(error, "strerror", None) or "is not the name of a file"
+        raise _unread(file, "not-readable", f"cannot be read: {said}") from None
 
 
 def _unread(file: str, code: str, problem: str, hint: str = "") -> FileErrors:
@@ -159,15 +163,15 @@ def _near(path: pathlib.Path) -> str:
 
 
 def _decoded(file: str, content: bytes) -> str:
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        return content.decode("utf-8-sig")
+        return content.decode()
     except UnicodeDecodeError as error:
-        text = content.decode("utf-8-sig", errors="replace")
-        before = content[: error.start].decode("utf-8-sig")
-        *above, last = re.split(r"\r\n|\r|\n", before)
+        mark = mark_after(content[: error.start].decode())
         problem = f"the byte 0x{content[error.start]:02x} is not UTF-8"
-        fault = Fault(Mark(len(above) + 1, len(last) + 1), "not-utf8", problem, "save the file as UTF-8")
-        raise FileErrors([(file, _at_mark(split_lines(text), fault))]) from None
+        fault = Fault(mark, "not-utf8", problem, "save the file as UTF-8")
+        lines = split_lines(content.decode(errors="replace"))
+        raise FileErrors([(file, _at_mark(lines, fault))]) from None
 
 
 def _at_mark(lines: tuple[str, ...], fault: Fault) -> Mistake:
@@ -176,37 +180,36 @@ def _at_mark(lines: tuple[str, ...], fault: Fault) -> Mistake:
     return Mistake(fault.code, render_path(fault.path), fault.problem, line, column, source, fault.hint)
 
 
-def _at_assignment(assignment: str, start: int | None, fault: Fault) -> Mistake:
-    """Return a mistake in what was given on the command line, counted from `start`; None is the value."""
-    shown = f"{_SET} {assignment}"
-    offset = assignment.find("=") + 1 if start is None else start
-    column = len(_SET) + 2 + offset
-    return Mistake(fault.code, render_path(fault.path), fault.problem, 0, column, _shown(shown, column), fault.hint)
+def _at_offset(assignment: str, offset: int, fault: Fault) -> Mistake:
+    """Return a mistake that shows an assignment of the command line with the caret at an offset in it."""
+    source = f"{_SET} {assignment}"
+    column = len(source) - len(assignment) + offset + 1
+    path = render_path(fault.path)
+    return Mistake(fault.code, path, fault.problem, 0, column, _shown(source, column), fault.hint)
 
 
 def _shown(line: str, column: int) -> str:
     """Return a line to show: each character as wide as its column, so that the caret stands right; cut if very long."""
     if column > _SHOWN:
         return ""
-    plain = "".join(each if printable(each) == each else " " if each == "\t" else "\ufffd" for each in line[:_SHOWN])
-    return plain + "…" if len(line) > _SHOWN else plain
+    wide = (" " if each == "\t" else each if printable(each) == each else "\ufffd" for each in line[:_SHOWN])
+    return "".join(wide) + ("…" if len(line) > _SHOWN else "")
 
 
-def _refused(assignment: str, start: int, code: str, path: DataPath, problem: str, hint: str = "") -> FileErrors:
-    return FileErrors([(_SET, _at_assignment(assignment, start, Fault(Mark(0, 0), code, problem, hint, path)))])
+def _refused(assignment: str, offset: int, code: str, problem: str, hint: str = "") -> FileErrors:
+    return FileErrors([(_SET, _at_offset(assignment, offset, Fault(Mark(0, 0), code, problem, hint)))])
 
 
 def _value(assignment: str, start: int) -> object:
-    """Return the value of an assignment, which begins at `start`."""
+    """Return the value of an assignment, which begins at the offset `start`."""
     read = read_yaml(assignment[start:])
     if read.faults:
-        places = [start + fault.mark.column - 1 if fault.mark.line == 1 else start for fault in read.faults]
-        raise FileErrors(
-            (_SET, _at_assignment(assignment, place, fault)) for place, fault in zip(places, read.faults, strict=True)
-        )
+        offsets = [start + fault.mark.column - 1 if fault.mark.line == 1 else start for fault in read.faults]
+        mistakes = map(_at_offset, [assignment] * len(offsets), offsets, read.faults)
+        raise FileErrors((_SET, mistake) for mistake in mistakes)
     if read.form == "block":
-        hint = "write {key: value} for a mapping, [a, b] for a list, or put text in quotes"
-        raise _refused(assignment, start, "assignment", (), "a value on the command line must stand in brackets", hint)
+        hint = "write {key: value} for a mapping and [a, b] for a list, or put text in quotes"
+        raise _refused(assignment, start, "assignment", "a value on the command line must stand in brackets", hint)
     return read.data
 
 
@@ -215,20 +218,52 @@ def _find(data: dict[str, object], assignment: str, text: str) -> DataPath:
     node: object = data
     path: DataPath = ()
     start = 0
-    while start < len(text) or not path:
+    while True:
         rest = text[start:]
-        known = _names(node)
-        # A name may hold dots itself, so the longest that fits is meant.
-        word = max((name for name in known if re.match(re.escape(name) + r"(?=[.\[]|$)", rest)), key=len, default=None)
-        if word is None:
-            word = re.match(r"\[[^\]]*\]?|[^.\[]*", rest).group()
-            if isinstance(node, dict) and word and word == rest:
-                return (*path, word)
-            raise _unknown(assignment, start, path, node, word)
-        key = known[word]
-        node = node[key]
-        path = (*path, key)
-        start += len(word)
-        if text[start : start + 1] == ".":
-            start += 1
-    return path
+        known = _children(node)
+        fitting = [name for name in known if rest == name or rest.startswith((f"{name}.", f"{name}["))]
+        if not fitting:
+            if isinstance(node, dict) and re.fullmatch(r"[^.\[\]]+", rest):
+                return (*path, rest)
+            raise _unknown(assignment, start, rest, node)
+        name = max(fitting, key=len)  # a name may hold dots itself, so the longest is meant
+        part, node = known[name]
+        path = (*path, part)
+        start += len(name)
+        if start == len(text):
+            return path
+        start += text[start] == "."
+
+
+def _children(node: object) -> dict[str, tuple[str | int, object]]:
+    """Return the entries of a value with their part of the path, by every name that leads to them."""
+    if isinstance(node, dict):
+        return {key: (key, value) for key, value in node.items()}
+    entries = list(enumerate(node)) if isinstance(node, list) else []
+    named = [(entry["name"], (index, entry)) for index, entry in entries if isinstance(entry, dict) and "name" in entry]
+    children: dict[str, tuple[str | int, object]] = {str(name): entry for name, entry in reversed(named)}
+    for index, entry in entries:
+        children[f"[{index}]"] = children[str(index)] = (index, entry)
+    return children
+
+
+def _unknown(assignment: str, start: int, rest: str, node: object) -> FileErrors:
+    word = re.split(r"(?<=.)[.\[]", rest, maxsplit=1)[0]
+    if not isinstance(node, dict | list):
+        problem = f"there is nothing below {clipped(assignment[:start].rstrip('.'))!r}"
+        return _refused(assignment, start, "unknown-key", problem)
+    known = [name for name in _children(node) if isinstance(node, dict) or not name.isdigit()]
+    hint = did_you_mean(word, known) or clipped(f"known here: {', '.join(known)}", 200)
+    what = "key" if isinstance(node, dict) else "entry"
+    return _refused(assignment, start, "unknown-key", f"there is no {what} {clipped(word)!r}", hint)
+
+
+def _with(node: object, path: DataPath, value: object) -> object:
+    """Return a copy of `node` with one value replaced; what the path does not pass through is shared."""
+    if not path:
+        return value
+    part, *rest = path
+    if isinstance(node, list) and isinstance(part, int):
+        return [_with(entry, tuple(rest), value) if index == part else entry for index, entry in enumerate(node)]
+    entries = node if isinstance(node, dict) else {}
+    return {**entries, part: _with(entries.get(part), tuple(rest), value)}

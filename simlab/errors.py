@@ -34,6 +34,14 @@ class SimlabError(Exception):
 class UnitError(SimlabError, ValueError):
     """A quantity that cannot be read, such as ``5 bananas`` where a duration is meant."""
 
+    code = "unit"
+
+
+class BadNameError(UnitError):
+    """A name that could drive a terminal, a path or a page."""
+
+    code = "name"
+
 
 class RuleError(SimlabError):
     """A rule or a plugin failed while it was being stepped."""

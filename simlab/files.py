@@ -1,58 +1,60 @@
-"""Writing files whole or not at all."""
+"""Files that appear whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
-from simlab.errors import OutputError
+from simlab.errors import OutputError, printable
 
-_WORDS = {
-    errno.ENOSPC: "no space left on the disk",
+_REASONS = {
+    errno.ENOSPC: "there is no space left on the disk",
     errno.EDQUOT: "the disk quota is used up",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.EROFS: "the file system is read-only",
-    errno.ENOTDIR: "a part of the path is a file",
-    errno.EEXIST: "a file stands where a folder is needed",
+    errno.EFBIG: "the file would be larger than allowed",
+    errno.EACCES: "there is no permission to write there",
+    errno.EPERM: "there is no permission to write there",
+    errno.EROFS: "the disk is read-only",
+    errno.ENOENT: "there is no such folder",
+    errno.EEXIST: "a file stands in the way",
+    errno.ENOTDIR: "what should be its folder is a file",
+    errno.EISDIR: "it is a folder",
 }
 
 
-def os_error_text(error: OSError) -> str:
-    """Return what went wrong with a file, in words."""
-    return _WORDS.get(error.errno or 0, error.strerror or str(error))
+def reason_of(error: OSError) -> str:
+    """Return in words why a file could not be written."""
+    return _REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
-def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write a file so that it appears whole or not at all; its folder is made.
+def atomic_write(path: Path, data: bytes | str) -> None:
+    """Write a file so that, whatever happens, it holds either all of `data` or what it held before.
 
     Parameters
     ----------
     path : Path
-        Where. A file that stands there is replaced in one step, and only once the new one is on the disk.
-    content : bytes or str
-        Text is written as UTF-8.
+        The file; its folder must exist.
+    data : bytes or str
+        What it shall hold; text is written as UTF-8, with its line ends as they are.
 
     Raises
     ------
     OutputError
-        If it cannot be written: no space, no permission; what stood there before is untouched.
+        Where it cannot be written. The file is then as it was.
     """
-    data = content.encode() if isinstance(content, str) else content
-    temporary: Path | None = None
+    content = data.encode() if isinstance(data, str) else data
+    # In the same folder, because only within one file system is a rename a single step.
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        with temporary.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
-        if temporary is not None:
+        raise OutputError(f"cannot write {printable(path)}: {reason_of(error)}") from error
+    finally:
+        with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {os_error_text(error)}") from None

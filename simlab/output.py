@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 
 from simlab.errors import OutputError
-from simlab.files import atomic_write, os_error_text
+from simlab.files import atomic_write, reason_of
 from simlab.replay import ReplayPlan, ReplayResult
 from simlab.results import Result
 
@@ -36,11 +36,12 @@ def prepare(folder: Path, *, fresh: bool) -> Path:
         if fresh:
             shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)
+        (folder / "figures").mkdir(exist_ok=True)
         probe = partial / ".writable"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {os_error_text(error)}") from None
+        raise OutputError(f"cannot write to {folder}: {reason_of(error)}") from None
     return partial
 
 
@@ -87,7 +88,7 @@ def point_latest(folder: Path) -> None:
         fresh.replace(link)
     except OSError as error:
         fresh.unlink(missing_ok=True)
-        raise OutputError(f"cannot move {link}: {os_error_text(error)}") from None
+        raise OutputError(f"cannot move {link}: {reason_of(error)}") from None
 
 
 def append_log(reports: Path, *, what: str, name: str, digest: str, status: str, who: str, why: str) -> None:
@@ -115,4 +116,4 @@ def append_log(reports: Path, *, what: str, name: str, digest: str, status: str,
         with path.open("ab") as log:
             log.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {os_error_text(error)}") from None
+        raise OutputError(f"cannot write {path}: {reason_of(error)}") from None

@@ -1,7 +1,7 @@
-"""Replay: would it have fired, when, how late after each onset, and how often did it cry wolf?
+"""Replay: whether a policy would have fired, when, how late after each onset, and how often it cried wolf.
 
-The guardrails step through the recording by the same engine as through a simulation. A replay is one factual path: it can tell when
-an alarm would have come; it cannot tell what another ramp would have caused.
+The guardrails step through the recording by the same engine as through a simulation. A replay is one factual path: it can
+tell when an alarm would have come; it cannot tell what another ramp would have caused.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -101,7 +101,7 @@ def run_plan(plan: Plan, options: Options = Options(), *, command: str | None = 
 def _blocks(scenario: int, first: int, end: int, size: int) -> list[Block]:
     """Return the blocks of lanes [first, end); they stand on a fixed grid, so that a longer run reuses them."""
     cuts = [first, *range((first // size + 1) * size, end, size), end]
-    return [Block(scenario, a, b - a) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [Block(scenario, a, b - a) for a, b in pairwise(cuts)]
 
 
 def _undecided(plan: Plan, index: int, decided: dict[tuple[str, str, int], Verdict]) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt, MinLen
-from pydantic import Discriminator, StringConstraints
+from pydantic import Discriminator
 
 from simlab.documents import Document, did_you_mean
 from simlab.errors import FileErrors, Mistake, UnitError
@@ -20,8 +20,10 @@ from simlab.ticks import (
     Clock,
     Duration,
     DurationSpan,
+    Event,
     Factor,
     Instant,
+    Name,
     Period,
     Rate,
     Seconds,
@@ -34,7 +36,6 @@ from simlab.ticks import (
     parse_seconds,
 )
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -144,7 +145,7 @@ class Onset:
     """When a harm begins: `at` a time, or `after` the first exposure or a step, plus a wait; jittered by lane."""
 
     at: Duration | None = None
-    after: Annotated[str, StringConstraints(pattern=r"^(first exposure|step [0-9.]+%)$")] | None = None
+    after: Event | None = None
     wait: Duration = 0
     jitter: Duration = 0
 

@@ -74,6 +74,8 @@ def _told(document: Document, schema: Mapping[str, Any], found: Mapping[str, Any
     kind = found["type"]
     path = _path_in(document.data, found["loc"])
     code = _CODES.get(kind, "bound" if kind in _BOUNDS else "type")
+    if kind == "value_error":
+        code = getattr(found["ctx"]["error"], "code", code)
     if code == "unknown-key":
         known = sorted(_known_keys(schema, document.data, path[:-1]))
         hint = did_you_mean(str(path[-1]), known) or f"known here: {', '.join(known)}"

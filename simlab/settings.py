@@ -14,7 +14,7 @@ def file_name(field: str) -> str:
 
 
 # Keys of pydantic's configuration, as plain data: an unknown key is a mistake, and nothing is converted in silence.
-FILE_CONFIG: dict[str, Any] = {"extra": "forbid", "strict": True, "alias_generator": file_name}
+FILE_CONFIG: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False, "alias_generator": file_name}
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)

@@ -15,10 +15,10 @@ from simlab.guardrails.policy import Policy, share_by_bonferroni
 from simlab.guardrails.registry import rules
 from simlab.guardrails.rule import Rule, SpendsError, Takes
 from simlab.guardrails.signal import Signal, Watch
-from simlab.scenario import Name, Scenario
+from simlab.scenario import Scenario
 from simlab.schemas import Path, read_settings
 from simlab.settings import readable, settings
-from simlab.ticks import Period, Share
+from simlab.ticks import Name, Period, Share
 
 # One optional field a rule, so that the file schema knows every rule's settings; `_mistakes_in_guardrail` wants exactly one.
 _CHOICES = [(key, rule | None, None) for key, rule in rules().items()]

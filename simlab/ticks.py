@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
 
-from simlab.errors import UnitError
+from simlab.errors import BadNameError, UnitError
 
 MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 DAY = MILLISECONDS["d"]
@@ -152,6 +152,28 @@ def parse_rate(value: object) -> float:
     return float(match.group(1)) / MILLISECONDS[match.group(2)]
 
 
+def parse_name(value: object) -> str:
+    """Return a name: letters, digits, dots, dashes and underscores, 64 at most, a letter or digit first.
+
+    Raises
+    ------
+    BadNameError
+        If `value` is anything else.
+    """
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+        raise BadNameError(
+            f"{value!r} is no name: letters, digits, dots, dashes and underscores, 64 at most, a letter or digit first"
+        )
+    return value
+
+
+def parse_event(value: object) -> str:
+    """Return an event of a rollout: ``first exposure`` or ``step 10%``."""
+    if not isinstance(value, str) or not re.fullmatch(rf"first exposure|step {_NUMBER}%", value):
+        raise _refuse(value, "event of the rollout", '"first exposure" or "step 10%"')
+    return value
+
+
 def parse_time_of_day(value: object) -> int:
     """Return milliseconds since midnight from ``20:00``."""
     match = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])", value) if isinstance(value, str) else None
@@ -197,6 +219,8 @@ def format_instant(milliseconds: float) -> str:
     return datetime.fromtimestamp(milliseconds / 1_000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+Name = Annotated[str, Unit("name", parse_name, "checkout-errors")]
+Event = Annotated[str, Unit("event of the rollout", parse_event, "step 10%")]
 Duration = Annotated[int, Unit("duration", parse_duration, "5m"), Ge(0)]
 Period = Annotated[int, Unit("duration", parse_duration, "5m"), Gt(0)]
 DurationSpan = Annotated[Span, Unit("duration or range of durations", parse_span, "1m-3m")]

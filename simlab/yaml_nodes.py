@@ -20,10 +20,13 @@ MAX_WRITTEN = 100_000
 # What YAML 1.2 calls printable, less three characters that YAML 1.1 took for line breaks and the parser still does.
 _NOT_PRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
+_VERSION = re.compile(r"^%YAML", re.MULTILINE)
 _BEYOND_UNICODE = re.compile(r"\\U(?!000|0010)")
 
 # What the parser complains of; our words; a hint; whether the place is where the construct began.
 _COMPLAINTS: tuple[tuple[str, str, str, bool], ...] = (
+    ("<document start>", "here '---' or the end of the file is expected", "", False),
+    ("text after a value", "there is text after the end of a value", "put the whole value in quotes", False),
     ("'<stream end>'", "the bracket that opens here is never closed", "", True),
     ("unexpected end of stream", "the quote that opens here is never closed", "", True),
     ("unexpected document separator", "the quote that opens here is not closed before the end of the document", "", True),
@@ -32,15 +35,19 @@ _COMPLAINTS: tuple[tuple[str, str, str, bool], ...] = (
     ("mapping values are not", "a ':' cannot stand here", "put text that holds ': ' in quotes, or mend the indent", False),
     ("mapping keys are not", "a '?' cannot stand here", "put it in quotes", False),
     ("sequence entries are not", "a '- ' cannot stand here", "begin the list on a line of its own", False),
-    ("expected <block end>", "this does not line up with what stands above", "mend the indent, or the quotes", False),
-    ("'\\t' that cannot start", "a tab cannot indent", "use spaces", False),
+    ("expected <block end>", "this does not line up with what stands above", "mend the indent", False),
+    ("'\\t' that cannot start", "a tab cannot stand here", "use spaces", False),
     ("that cannot start any token", "a value cannot begin with this character", "put the value in quotes", False),
     ("expected the node content", "a value is missing before this", "", False),
     ("unknown escape", "there is no such escape in double quotes", "write \\\\ for a backslash, or use single quotes", False),
     ("hexdecimal", "the escape has too few hexadecimal digits", "", False),
     ("more indented follow up", "the first line of this block of text is indented less than the next", "", False),
-    ("<document start>", "there is text after the end of the document", "", False),
-    ("tag handle", "the tag's prefix is not defined", "remove the tag", False),
+    ("undefined tag", "the tag's prefix is not defined", "remove the tag", False),
+    ("a block scalar", "after '|' or '>' the text begins on the next line", "put the value in quotes", True),
+    ("an anchor", "after '&' a name must follow", "put the value in quotes", True),
+    ("an alias", "after '*' a name must follow", "put the value in quotes", True),
+    (" tag", "after '!' a tag must follow", "put the value in quotes", True),
+    ("a directive", "a line cannot begin with '%'", "put the value in quotes", True),
 )
 
 
@@ -100,14 +107,15 @@ def split_lines(text: str) -> tuple[str, ...]:
     return tuple(lines if lines[-1] else lines[:-1])
 
 
-def clipped(text: str) -> str:
+def clipped(text: str, most: int = 60) -> str:
     """Return a text short enough for a message."""
-    return text if len(text) <= 60 else text[:59] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _mark_at(text: str, offset: int) -> Mark:
-    before = _LINE_BREAK.split(text[:offset])
-    return Mark(len(before), len(before[-1]) + 1)
+def mark_after(text: str) -> Mark:
+    """Return the place at which a text ends."""
+    lines = _LINE_BREAK.split(text)
+    return Mark(len(lines), len(lines[-1]) + 1)
 
 
 class Composer:
@@ -149,10 +157,11 @@ class Composer:
                     return
         except MarkedYAMLError as error:
             raise _complaint(error, split_lines(text)) from None
-        except (ValueError, OverflowError):  # the parser has no mark for an escape such as \UFFFFFFFF
-            found = _BEYOND_UNICODE.search(text)
-            mark = _mark_at(text, found.start() if found else 0)
-            raise Unreadable(mark, "not-yaml", "the escape names no character") from None
+        # For these two the parser has neither an error of its own nor a mark.
+        except AssertionError:
+            raise _other_version(_mark_of(_VERSION, text)) from None
+        except (ValueError, OverflowError):
+            raise Unreadable(_mark_of(_BEYOND_UNICODE, text), "not-yaml", "the escape names no character") from None
 
     def _take(self, event: Any, name: str) -> None:
         match name:
@@ -182,9 +191,7 @@ class Composer:
             problem = "a second document begins here; a file holds one"
             self.faults.append(Fault(_mark(event), "several-documents", problem, "put it in a file of its own"))
         elif event.version not in {None, (1, 2)}:
-            version = clipped(".".join(map(str, event.version)))
-            problem = f"the file says that it is YAML {version}; only YAML 1.2 is read"
-            self.faults.append(Fault(_mark(event), "yaml-version", problem, "remove the %YAML line"))
+            raise _other_version(_mark(event))
 
     def _hold(self, node: Node, anchor: str | None) -> None:
         if anchor is not None:
@@ -228,7 +235,16 @@ def _refuse_control_characters(text: str) -> None:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         problem = f"the control character U+{ord(found[0].group()):04X} cannot stand in a file{more}"
         hint = "write it as an escape such as \\u0007, in double quotes"
-        raise Unreadable(_mark_at(text, found[0].start()), "control", problem, hint)
+        raise Unreadable(mark_after(text[: found[0].start()]), "control", problem, hint)
+
+
+def _other_version(mark: Mark) -> Unreadable:
+    return Unreadable(mark, "yaml-version", "only YAML 1.2 is read", "remove the %YAML line")
+
+
+def _mark_of(pattern: re.Pattern[str], text: str) -> Mark:
+    found = pattern.search(text)
+    return mark_after(text[: found.start()] if found else "")
 
 
 def _mark(event: Any) -> Mark:
@@ -246,11 +262,19 @@ def _check_depth(mark: Mark, depth: int) -> None:
 
 def _complaint(error: Any, lines: tuple[str, ...]) -> Unreadable:
     """Return the parser's complaint in our words."""
-    said = str(error.problem or error.context or "")
+    said = f"{error.context} {error.problem}"
+    mark = _within(lines, error.problem_mark or error.context_mark)
+    if "<block end>" in said and lines[mark.line - 1][: mark.column - 1].strip():
+        said = "text after a value"
     found = next((each for each in _COMPLAINTS if each[0] in said), None)
     problem, hint, at_start = found[1:] if found else ("cannot be read as YAML", "", False)
-    place = error.context_mark if at_start and error.context_mark else error.problem_mark or error.context_mark
-    mark = Mark(place.line + 1, place.column + 1) if place else Mark(1, 1)
-    if mark.line > len(lines):
-        mark = Mark(len(lines), len(lines[-1]) + 1)
+    if at_start and error.context_mark:
+        mark = _within(lines, error.context_mark)
     return Unreadable(mark, "tag" if "tag" in said else "not-yaml", problem, hint)
+
+
+def _within(lines: tuple[str, ...], mark: Any) -> Mark:
+    """Return a parser's mark as ours; the end of the file is the end of its last line."""
+    if mark.line < len(lines):
+        return Mark(mark.line + 1, mark.column + 1)
+    return Mark(len(lines), len(lines[-1]) + 1)

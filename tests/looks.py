@@ -71,8 +71,9 @@ def make_look(
     """
     named = {"m": sums} if isinstance(sums, Sums) else dict(sums or {})
     given = [array for each in named.values() for array in each] + ([] if first_seen is None else [first_seen])
-    count = max([array.shape[-1] for array in given] + [np.size(missing), np.size(control_ended), np.size(lanes or 0)])
-    numbers = np.arange(count) if lanes is None else np.asarray(lanes)
+    sizes = [array.shape[-1] for array in given] + [np.size(missing), np.size(control_ended)]
+    numbers = np.arange(max(sizes)) if lanes is None else np.asarray(lanes)
+    count = numbers.size
     planned = np.asarray(shares, dtype=float)
     planned = planned if planned.ndim == 3 else np.atleast_2d(planned)[:, :, None]
     lost = np.broadcast_to(np.asarray(missing), (count,))
@@ -135,7 +136,8 @@ def _random_lane(key: tuple[int, ...], elapsed: float) -> tuple[NDArray[Any], ..
     shape = (2, 2, len(ARMS))
     ended = elapsed > 0.8 and generator.random() < 0.5
     observations = generator.poisson(generator.choice([0.0, 3.0, 60.0]), size=shape).astype(float)
-    seen = generator.poisson(20.0, size=shape).astype(float)
+    # More users in treatment than planned, so that the sample ratio has something to find.
+    seen = generator.poisson([26.0, 20.0, 20.0], size=shape).astype(float)
     if ended:
         observations[:, :, 1] = seen[:, :, 1] = 0.0
     total = generator.binomial(observations.astype(int), 0.2).astype(float)
@@ -162,8 +164,13 @@ def run_from(state: GuardrailState, guardrail: Guardrail, looks: Iterable[Look])
 
 def start(guardrail: Guardrail, look: Look) -> GuardrailState:
     """Return the state of a guardrail before its first look, for the segments and lanes that a look has."""
+    return guardrail.initial(segment_count(look), len(look.lanes))
+
+
+def segment_count(look: Look) -> int:
+    """Return how many segments a look has; one if it has no data."""
     arrays = [each.total for each in look.sums.values()] + ([] if look.first_seen is None else [look.first_seen])
-    return guardrail.initial(arrays[0].shape[1] if arrays else 1, len(look.lanes))
+    return arrays[0].shape[1] if arrays else 1
 
 
 def codes(decisions: Iterable[Decision]) -> list[list[int]]:

@@ -91,9 +91,7 @@ def test_a_policy_that_pauses_at_the_first_step_exposes_exactly_its_users() -> N
     # The strata differ where a ramp goes on, so the first step's cells are compared within one ramp by a long soak.
     long_soak = copy.deepcopy(SCENARIO)
     long_soak["rollout"]["steps"][0]["soak"] = "1d"
-    paused = plan(
-        scenarios=[changed(SCENARIO, response=nobody_answers)], policies=[{"name": "pausing", "guardrails": [always]}]
-    )
+    paused = plan(scenarios=[changed(SCENARIO, response=nobody_answers)], policies=[{"name": "pausing", "guardrails": [always]}])
     soaked = plan(scenarios=[long_soak])
     one = rows_of(paused, policy="pausing")
     other = rows_of(soaked, policy="(never alarms)")

@@ -54,8 +54,11 @@ def proportion(events: int, n: int, *, confidence: float = CONFIDENCE) -> Estima
     return Estimate(value, low, high, n, "Clopper-Pearson", "probability", confidence)
 
 
-def mean(values: Floats, *, unit: str, confidence: float = CONFIDENCE) -> Estimate:
+def mean(values: Floats, *, unit: str, confidence: float = CONFIDENCE, support: tuple[float, float] | None = None) -> Estimate:
     """Return a mean over lanes with Student's interval.
+
+    Where all lanes agree, a spread of nothing would claim certainty: then the interval allows for as many lanes at the ends of
+    the support as may have gone unseen (Clopper & Pearson 1934), and without a known support for anything.
 
     Parameters
     ----------
@@ -65,12 +68,17 @@ def mean(values: Floats, *, unit: str, confidence: float = CONFIDENCE) -> Estima
         Their unit.
     confidence : float
         Two-sided.
+    support : (float, float), optional
+        Least and largest value there can be.
     """
     n = len(values)
-    if n < 2:
-        value = float(values.mean()) if n else np.nan
-        return Estimate(value, -np.inf, np.inf, n, "Student t", unit, confidence)
-    value = float(values.mean())
+    value = float(values.mean()) if n else np.nan
+    if n < 2 or np.ptp(values) == 0:
+        if n == 0 or support is None:
+            return Estimate(value, -np.inf, np.inf, n, "Student t", unit, confidence)
+        unseen = proportion(0, n, confidence=confidence).high
+        low, high = value - unseen * (value - support[0]), value + unseen * (support[1] - value)
+        return Estimate(value, low, high, n, "Clopper-Pearson on the support", unit, confidence)
     half = float(stdtrit(n - 1, (1 + confidence) / 2)) * float(values.std(ddof=1)) / np.sqrt(n)
     return Estimate(value, value - half, value + half, n, "Student t", unit, confidence)
 

@@ -120,7 +120,9 @@ def _on_the_twin(outcomes: Outcomes) -> dict[str, Estimate]:
     return {
         "false_alarms": proportion(int(outcomes.twin_acted.sum()), outcomes.lanes),
         "false_alarms_per_week": ratio(twin["episodes"].astype(float), weeks, unit="per week"),
-        "ramp_time_lost": mean(twin["behind"] * to_minutes / 60, unit="h"),
+        "ramp_time_lost": mean(
+            twin["behind"] * to_minutes / 60, unit="h", support=(0.0, outcomes.clock.horizon * to_minutes / 60)
+        ),
     }
 
 
@@ -138,7 +140,7 @@ def _detection(outcomes: Outcomes) -> dict[str, Estimate]:
         "detected_of_all_lanes": proportion(int((outcomes.delay <= limit).sum()), outcomes.lanes),
         "twin_alarm_in_the_same_window": proportion(int(outcomes.twin_acted_within(limit)[followed].sum()), n),
         "detected_at_random": at_random(by_luck, outcomes.clock.horizon, limit),
-        "delay_restricted_mean": mean(np.minimum(delay, limit) * to_minutes, unit="min"),
+        "delay_restricted_mean": mean(np.minimum(delay, limit) * to_minutes, unit="min", support=(0.0, limit * to_minutes)),
         "delay_p50": quantile(reached, 0.5, unit="min"),
         "delay_p90": quantile(reached, 0.9, unit="min"),
     }
@@ -171,7 +173,9 @@ def _harm(outcomes: Outcomes) -> dict[str, Estimate]:
     containment = outcomes.containment[followed]
     estimates = {
         "contained": proportion(int((containment <= outcomes.limit).sum()), int(followed.sum())),
-        "containment_restricted_mean": mean(np.minimum(containment, outcomes.limit) * to_minutes, unit="min"),
+        "containment_restricted_mean": mean(
+            np.minimum(containment, outcomes.limit) * to_minutes, unit="min", support=(0.0, outcomes.limit * to_minutes)
+        ),
         "users_exposed": mean(harmed["users_exposed"][at_risk], unit="users"),
         "users_harmed": mean(harmed["users_harmed"][at_risk], unit="users"),
         "users_harmed_p50": quantile(harmed["users_harmed"][at_risk], 0.5, unit="users"),
@@ -206,13 +210,16 @@ def difference(first: Outcomes, second: Outcomes, *, scenario: str) -> Differenc
     to_minutes, limit = ticks_to_minutes(first.clock), first.limit
     both = first.followed(limit) & second.followed(limit) if limit else np.zeros(first.lanes, dtype=bool)
 
-    def paired(of: Callable[[Outcomes], Floats], lanes: np.ndarray, unit: str) -> Estimate:
-        found = mean(of(first)[lanes] - of(second)[lanes], unit=unit)
-        return replace(found, method="paired, Student t")
+    def paired(of: Callable[[Outcomes], Floats], lanes: np.ndarray, unit: str, most: float | None = None) -> Estimate:
+        support = None if most is None else (-most, most)
+        found = mean(of(first)[lanes] - of(second)[lanes], unit=unit, support=support)
+        return replace(found, method=f"paired, {found.method}")
 
     everywhere = np.ones(first.lanes, dtype=bool)
-    estimates = {"false_alarms": paired(lambda each: each.twin_acted.astype(float), everywhere, "probability")}
+    estimates = {"false_alarms": paired(lambda each: each.twin_acted.astype(float), everywhere, "probability", 1.0)}
     if limit:
-        estimates["delay_restricted_mean"] = paired(lambda each: np.minimum(each.delay, limit) * to_minutes, both, "min")
+        estimates["delay_restricted_mean"] = paired(
+            lambda each: np.minimum(each.delay, limit) * to_minutes, both, "min", limit * to_minutes
+        )
         estimates["users_harmed"] = paired(lambda each: each.harmed["users_harmed"], both, "users")
     return Difference(scenario, first.policy, second.policy, estimates)

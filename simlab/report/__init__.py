@@ -1,0 +1,1 @@
+"""A result for people: figures, one self-contained page, and the terminal."""

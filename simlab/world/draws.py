@@ -54,13 +54,13 @@ def draw_durations(
 ) -> None:
     """Fill `total` and `squares` [cells, lanes] with the sums of X and X^2 over log-normal(mu, sigma) requests.
 
-    The pair is bivariate log-normal with the exact means, variances and covariance of the two sums (Fenton 1960, for the pair);
-    at one request it is exact.
+    S = sum X and D = sum (X - mean)^2 are drawn as a bivariate log-normal pair with their exact means, variances and covariance
+    (Fenton 1960, for the pair), and sum X^2 = D + S^2 / n, so that no variance is ever negative. At one request it is exact.
     """
     cells, lanes = requests.shape
-    variance = sigma * sigma
-    mean_x, mean_square = math.exp(mu + variance / 2), math.exp(2 * mu + 2 * variance)
-    grow_x, grow_both, grow_square = math.expm1(variance), math.expm1(2 * variance), math.expm1(4 * variance)
+    w = math.exp(sigma * sigma)
+    mean, spread = math.exp(mu) * math.sqrt(w), w - 1
+    kurtosis = w**4 + 2 * w**3 + 3 * w**2 - 3
     for cell in range(cells):
         first, second = cell_key(keys[0], tick, cell), cell_key(keys[1], tick, cell)
         for lane in range(lanes):
@@ -69,15 +69,18 @@ def draw_durations(
                 total[cell, lane] = 0.0
                 squares[cell, lane] = 0.0
                 continue
-            var_x, cov, var_square = math.log1p(grow_x / n), math.log1p(grow_both / n), math.log1p(grow_square / n)
+            of_total = math.sqrt(math.log1p(spread / n))
             z = normal_quantile(lane_uniform(first, first_lane + lane))
-            other = normal_quantile(lane_uniform(second, first_lane + lane))
-            slope = cov / math.sqrt(var_x)
-            rest = math.sqrt(max(0.0, var_square - slope * slope))
-            total[cell, lane] = n * mean_x * math.exp(math.sqrt(var_x) * z - var_x / 2)
-            drawn = n * mean_square * math.exp(slope * z + rest * other - var_square / 2)
-            # The sum of squares is never below the square of the sum over n.
-            squares[cell, lane] = max(drawn, total[cell, lane] ** 2 / n)
+            total[cell, lane] = n * mean * math.exp(of_total * (z - of_total / 2))
+            squares[cell, lane] = total[cell, lane] ** 2 / n
+            if n > 1:
+                other = normal_quantile(lane_uniform(second, first_lane + lane))
+                # Var(D) / E(D)^2 and Cov(S, D) / (E(S) E(D)) of a sample, from the moments of the log-normal.
+                of_deviation = math.log1p((kurtosis - (n - 3) / (n - 1)) / n)
+                slope = math.log1p(spread * (w + 2) / n) / of_total
+                rest = math.sqrt(max(0.0, of_deviation - slope * slope))
+                deviation = (n - 1) * mean * mean * spread
+                squares[cell, lane] += deviation * math.exp(slope * z + rest * other - of_deviation / 2)
 
 
 @njit(cache=True)

@@ -19,9 +19,8 @@ from annotated_types import MinLen
 from simlab.documents import Document
 from simlab.errors import RecordingError
 from simlab.guardrails.look import ARMS, OUTSIDE, Bools, Floats, Integers, Sums
-from simlab.scenario import Name
 from simlab.settings import settings
-from simlab.ticks import Clock, Instant, Period
+from simlab.ticks import Clock, Instant, Name, Period
 from simlab.world.aggregate import Increments, Watched
 from simlab.world.harms import NOT_YET, Exposure
 from simlab.world.strata import Strata

@@ -1,4 +1,4 @@
-"""Sequential test of the sample ratio: are users assigned to the arms as planned?
+"""Sequential test of the sample ratio: whether users are assigned to the arms as planned.
 
 Lindon & Malek, "Anytime-valid inference for multinomial count data", NeurIPS 2022: with planned shares theta and a Dirichlet
 prior centred on them, the e-value of the counts n is

@@ -55,8 +55,7 @@ def test_a_guardrail_fires_when_prometheus_does(
     guardrail = Guardrail(Signal(watch="m", of="everyone"), rule, every)
     step = every // MINUTE
     looks = [
-        make_look(level(value or 0.0), time=step * index, missing=value is None)
-        for index, value in enumerate(series, start=1)
+        make_look(level(value or 0.0), time=step * index, missing=value is None) for index, value in enumerate(series, start=1)
     ]
     expected = [
         Code.UNKNOWN if fires is None else Code.ALARM if fires else Code.OK

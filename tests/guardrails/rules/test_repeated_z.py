@@ -35,9 +35,7 @@ def margin(probability: float) -> float:
 
 
 # Armitage, McPherson & Rowe, JRSS A 132 (1969), |z| > 1.96.
-@pytest.mark.parametrize(
-    ("looks", "published"), [(1, 0.05), (2, 0.08312), (5, 0.14169), (10, 0.19336), (50, 0.32045)]
-)
+@pytest.mark.parametrize(("looks", "published"), [(1, 0.05), (2, 0.08312), (5, 0.14169), (10, 0.19336), (50, 0.32045)])
 def test_peeking_costs_what_is_published(looks: int, published: float) -> None:
     # The published figures have five decimals.
     assert abs(alarm_probability(RepeatedZ(), looks=looks, seed=looks) - published) < margin(published) + 5e-6

@@ -1,0 +1,140 @@
+"""A result on a terminal: the verdict first, then its arithmetic, then every number with its interval, in 80 columns.
+
+Names come from files: they are printed as they are, no markup is read in them, and control characters are shown, not obeyed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from simlab.errors import printable
+from simlab.measures.estimates import Estimate
+from simlab.measures.gates import FAILED, INCONCLUSIVE, PASSED, Verdict
+from simlab.plan import BASELINE
+from simlab.replay import LIMITS, PolicyReplay, ReplayResult
+from simlab.report.words import measure, needs, percent, words
+from simlab.results import Result, ScenarioResult
+from simlab.ticks import format_duration
+
+_STYLES = {PASSED: "bold green", FAILED: "bold red", INCONCLUSIVE: "bold yellow"}
+_MEASURES = (
+    "false_alarms",
+    "detected",
+    "detected_at_random",
+    "delay_restricted_mean",
+    "users_harmed",
+    "users_exposed",
+    "ramp_time_lost",
+)
+_REPLAYED = {
+    "detected": "alarm in the window of an onset (n: onsets)",
+    "delay_p50": "delay, p50 (n: onsets)",
+    "alarm_looks_healthy": "healthy time alarming (n: ticks)",
+    "false_alarms_per_week": "false alarms per healthy week (n: alarms)",
+}
+_ALARMS_SHOWN = 3
+
+
+def print_result(result: Result, console: Console) -> None:
+    """Print a result: verdict, gates, and a table for each scenario."""
+    _print_first_line(console, result.status, result.plan.study.study, result.provenance.plan)
+    if result.verdicts:
+        console.print(_gates(result.verdicts))
+    else:
+        _print(console, "The study has no gates, so that nothing was judged.")
+    for scenario in result.scenarios:
+        _print_scenario(console, scenario)
+
+
+def print_replay(result: ReplayResult, console: Console) -> None:
+    """Print a replay: what it is, what it cannot tell, and a table of what each policy would have done."""
+    status = "replayed" if result.judged else INCONCLUSIVE
+    _print_first_line(console, status, result.recording.recording, result.provenance.plan)
+    if not result.judged:
+        _print(console, "No look of any policy could be judged.")
+    _print(
+        console,
+        f"{result.ticks:,} ticks of {format_duration(result.recording.tick)}, {result.healthy_ticks:,} of them healthy and "
+        f"{result.masked_ticks:,} masked; {len(result.onsets):,} onsets.",
+    )
+    console.print(
+        _estimates({label: {each.policy: each.estimates[name] for each in result.policies} for name, label in _REPLAYED.items()})
+    )
+    for each in result.policies:
+        _print(console, f"{each.policy}: {_alarms(each)}")
+    _print(console, LIMITS, style="dim")
+
+
+def _print(console: Console, text: str, *, style: str = "") -> None:
+    console.print(Text(printable(text), style=style))
+
+
+def _print_first_line(console: Console, status: str, name: str, digest: str) -> None:
+    verdict = Text(status.upper(), style=_STYLES.get(status, "bold"))
+    # However narrow the terminal is, a tool that reads the first line reads all of it.
+    console.print(verdict.append(printable(f"  {name}  plan {digest[:12]}"), style="not bold default"), soft_wrap=True)
+
+
+def _gates(verdicts: Iterable[Verdict]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("decision", no_wrap=True)
+    table.add_column("gate and its arithmetic", overflow="fold")
+    for verdict in verdicts:
+        said = words(verdict.estimate)
+        confidence = percent(verdict.estimate.confidence)
+        interval = f", {confidence} interval {said.interval}" if said.interval else ""
+        lines = (
+            f"{verdict.scenario} / {verdict.policy}: {verdict.gate}",
+            f"{said.value}{interval}, n = {said.n}; needs {needs(verdict)}",
+        )
+        decision = Text(verdict.decision.upper(), style=_STYLES[verdict.decision])
+        table.add_row(decision, Text("\n".join(printable(line) for line in lines)))
+    return table
+
+
+def _print_scenario(console: Console, scenario: ScenarioResult) -> None:
+    limit = scenario.performances[0].limit_minutes
+    _print(console, f"{scenario.name}: {scenario.lanes:,} lanes", style="bold")
+    held = {_marked(each.policy, reference=each.reference): each.estimates for each in scenario.performances}
+    groups = {
+        measure(name, limit_minutes=limit): {policy: found[name] for policy, found in held.items() if name in found}
+        for name in _MEASURES
+    }
+    console.print(_estimates({label: found for label, found in groups.items() if found}))
+    if limit:
+        followed = format_duration(limit * 60_000)
+        note = f"Lanes are followed for {followed} after the onset; a longer delay counts as {followed} in the mean."
+        _print(console, f"{note} Users: in lanes whose harm began before any action.", style="dim")
+    else:
+        _print(console, "This scenario has no harm.", style="dim")
+    console.print()
+
+
+def _marked(policy: str, *, reference: bool) -> str:
+    return f"{policy} (reference)" if reference and policy != BASELINE.name else policy
+
+
+def _estimates(groups: Mapping[str, Mapping[str, Estimate]]) -> Table:
+    """Return a table of estimates, grouped by measure, so that any number of policies fits and stands side by side."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", overflow="fold", ratio=1)
+    for title in ("value", "95 % interval", "n"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for label, estimates in groups.items():
+        table.add_row(Text(printable(label), style="bold"))
+        for policy, estimate in estimates.items():
+            said = words(estimate)
+            table.add_row(Text(printable(f"  {policy}")), Text(said.value), Text(said.interval), Text(said.n))
+    return table
+
+
+def _alarms(replay: PolicyReplay) -> str:
+    """Return the alarms of a policy in words."""
+    shown = ", ".join(replay.alarms[:_ALARMS_SHOWN]) + (", ..." if len(replay.alarms) > _ALARMS_SHOWN else "")
+    text = f"{len(replay.alarms):,} alarms" + (f" ({shown})" if shown else "")
+    return f"{text}, {replay.unknown_looks:,} looks unknown, {replay.already_alarming:,} onsets met it alarming already"

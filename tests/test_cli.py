@@ -1,0 +1,212 @@
+"""The command line as people use it: verdicts, files, interruption, and what an error leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from simlab.shipped import scenarios_folder
+
+STUDIES = scenarios_folder() / "studies"
+QUICK = ("--set", "lanes.start=60", "--set", "lanes.cap=60", "--set", "scenarios.*.horizon=9h")
+
+
+def simlab(*arguments: object, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "simlab", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def quick_run(cwd: Path, *more: object, study: str = "checkout-canary") -> subprocess.CompletedProcess[str]:
+    return simlab("run", STUDIES / f"{study}.yaml", *QUICK, "--workers", 1, *more, cwd=cwd)
+
+
+def numbers(folder: Path) -> dict[str, Any]:
+    """Return a run's results without what is not a number of it."""
+    held = json.loads((folder / "results.json").read_text())
+    held.pop("provenance")
+    return held
+
+
+def only_run(cwd: Path, study: str = "checkout-canary") -> Path:
+    (found,) = (path for path in (cwd / "reports" / study).iterdir() if not path.is_symlink())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("study", "code", "word"), [("checkout-canary", 0, "PASSED"), ("peeking", 1, "FAILED"), ("close-call", 3, "INCONCLUSIVE")]
+)
+def test_shipped_studies_exit_with_their_verdict(tmp_path: Path, study: str, code: int, word: str) -> None:
+    done = simlab("run", STUDIES / f"{study}.yaml", cwd=tmp_path, timeout=300)
+    assert done.returncode == code, done.stderr
+    assert word in done.stdout.splitlines()[0]
+    held = numbers(tmp_path / "reports" / study / "latest")
+    assert held["passed"] is (code == 0)
+    if study == "checkout-canary":
+        assert {scenario["lanes"] for scenario in held["scenarios"]} == {2000}, "the first look settles every gate"
+
+
+def test_a_run_leaves_its_whole_folder_and_a_line_in_the_log(tmp_path: Path) -> None:
+    done = quick_run(tmp_path)
+    folder = only_run(tmp_path)
+    assert {path.name for path in folder.iterdir()} == {"results.json", "outcomes.parquet", "report.html", "figures", "plan.json"}
+    assert (tmp_path / "reports" / "checkout-canary" / "latest").resolve() == folder
+    assert done.returncode in {0, 1, 3}
+    table = pd.read_parquet(folder / "outcomes.parquet")
+    assert len(table) == 2 * 3 * 2 * 60
+    quick_run(tmp_path)
+    lines = (tmp_path / "reports" / "log.jsonl").read_bytes().splitlines()
+    first, second = (json.loads(line) for line in lines)
+    assert first["before"] == ""
+    assert second["before"] == __import__("hashlib").sha256(lines[0]).hexdigest()
+    assert (first["who"], first["why"]) == ("payments-sre", "Replace today's error alert before launch")
+
+
+def test_a_written_plan_makes_the_same_numbers(tmp_path: Path) -> None:
+    quick_run(tmp_path)
+    folder = only_run(tmp_path)
+    done = simlab("run", folder / "plan.json", "--out", tmp_path / "again", "--workers", 2, "--block", 17, cwd=tmp_path)
+    assert done.returncode in {0, 1, 3}, done.stderr
+    assert numbers(folder) == numbers(tmp_path / "again")
+
+
+def test_json_goes_to_standard_output_alone(tmp_path: Path) -> None:
+    done = quick_run(tmp_path, "--json")
+    assert json.loads(done.stdout)["study"] == "checkout-canary"
+
+
+def start_run(cwd: Path) -> subprocess.Popen[bytes]:
+    """Start a run of many small blocks, and wait until some of them are kept."""
+    command = [sys.executable, "-m", "simlab", "run", str(STUDIES / "checkout-canary.yaml"), "--workers", "2", "--block", "20"]
+    command += ["--set", "lanes.start=600", "--set", "lanes.cap=600", "--set", "scenarios.*.horizon=9h"]
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit and len(list(cwd.glob("reports/*/*/.partial/*.npz"))) < 4:
+        time.sleep(0.02)
+    return process
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_run_resumes_to_the_same_numbers(tmp_path: Path, how: signal.Signals) -> None:
+    process = start_run(tmp_path)
+    # Ctrl-C reaches the whole group, as a terminal sends it; so does kill -9 here.
+    os.killpg(process.pid, how)
+    _, errors = process.communicate(timeout=60)
+    folder = only_run(tmp_path)
+    kept = {path.name: path.stat().st_mtime_ns for path in (folder / ".partial").glob("*.npz")}
+    assert kept
+    if how is signal.SIGINT:
+        assert process.returncode == 130
+        assert b"run the same command again" in errors
+        assert json.loads((folder / "results.json").read_text())["status"] == "interrupted"
+    arguments = [STUDIES / "checkout-canary.yaml", "--workers", 2, "--block", 20]
+    arguments += ["--set", "lanes.start=600", "--set", "lanes.cap=600", "--set", "scenarios.*.horizon=9h"]
+    simlab("run", *arguments, cwd=tmp_path)
+    unbroken = tmp_path / "unbroken"
+    unbroken.mkdir()
+    simlab("run", *arguments, cwd=unbroken)
+    assert numbers(folder) == numbers(only_run(unbroken))
+    assert not (folder / ".partial").exists()
+
+
+def test_an_error_leaves_earlier_results_untouched(tmp_path: Path) -> None:
+    quick_run(tmp_path)
+    folder = only_run(tmp_path)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert quick_run(tmp_path, "--set", "seed=-1").returncode == 2
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "reports").write_text("in the way")
+    done = quick_run(tmp_path)
+    assert done.returncode == 2
+    assert "cannot write to reports" in done.stderr
+    assert (tmp_path / "reports").read_text() == "in the way"
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """A file-size limit of the process stands in for a full disk: writes fail in the middle."""
+    quick_run(tmp_path)
+    folder = only_run(tmp_path)
+    before = (folder / "results.json").read_bytes()
+    command = f"ulimit -f 16; exec {sys.executable} -m simlab run {folder / 'plan.json'} --out {folder} --workers 1"
+    ignore = (
+        "import signal, os, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); os.execvp('bash', ['bash', '-c', sys.argv[1]])"
+    )
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", ignore, command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "cannot write" in done.stderr
+    assert (folder / "results.json").read_bytes() == before
+    assert not list(folder.glob(".*results*"))
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "simlab", "--help"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    imported = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "click" in imported
+    assert not imported & {"numpy", "pandas", "scipy", "matplotlib", "numba", "pydantic"}
+    assert "Exit codes" in done.stdout
+
+
+def test_validate_tells_all_mistakes_of_all_files(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("scenario: a\nstarts: 2026-01-01\n")
+    (tmp_path / "b.yaml").write_text("policies: 3\n")
+    done = simlab("validate", "a.yaml", "b.yaml", STUDIES / "peeking.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "peeking.yaml: ok, study peeking" in done.stdout
+    assert "a.yaml:2:9: error[unit]: starts: " in done.stderr
+    assert "b.yaml:1:11: error[type]: policies: " in done.stderr
+
+
+def test_schema_is_json_schema(tmp_path: Path) -> None:
+    for kind in ("scenario", "study", "policies", "recording"):
+        held = json.loads(simlab("schema", kind, cwd=tmp_path).stdout)
+        assert held["type"] == "object"
+        assert held["additionalProperties"] is False
+
+
+def test_shipped_files_are_found_by_name(tmp_path: Path) -> None:
+    listed = simlab("scenarios", cwd=tmp_path).stdout.split()
+    assert "studies/checkout-canary.yaml" in listed
+    for name in ("scenarios/studies/checkout-canary.yaml", "studies/checkout-canary"):
+        assert simlab("validate", name, cwd=tmp_path).returncode == 0
+
+
+def test_replay_from_the_command_line(tmp_path: Path, shared_data: Path) -> None:
+    folder = scenarios_folder() / "recordings"
+    arguments = ["replay", folder / "nezha-frontend.yaml", "--policies", folder / "frontend-policies.yaml", "--data", shared_data]
+    done = simlab(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "17 of 24" in done.stdout
+    assert "one factual path" in " ".join(done.stdout.split())
+    held = json.loads(simlab(*arguments, "--json", cwd=tmp_path).stdout)
+    assert held["policies"][0]["estimates"]["detected"]["n"] == 24
+
+
+def test_usage_errors_are_exit_2(tmp_path: Path) -> None:
+    assert simlab("run", cwd=tmp_path).returncode == 2
+    assert simlab("frobnicate", cwd=tmp_path).returncode == 2
+    missing = simlab("run", "nowhere.yaml", cwd=tmp_path)
+    assert missing.returncode == 2
+    assert "nowhere.yaml: error[not-found]: there is no such file" in missing.stderr

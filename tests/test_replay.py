@@ -1,0 +1,152 @@
+"""A recording steps through the same guardrails; on public data the alarms come when an independent calculation says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from simlab.errors import FileErrors, RecordingError
+from simlab.replay import ReplayResult, load_replay, run_replay
+from simlab.shipped import scenarios_folder
+
+DESCRIBED = """
+recording: small
+file: data.parquet
+tick: 1m
+time: {column: at, unit: s}
+values: {errors: {column: errors}}
+within: 5m
+onsets: [2026-01-01T00:10:30Z]
+"""
+POLICIES = """
+policies:
+  - name: above
+    guardrails:
+      - {watch: errors, of: everyone, rule: {above: {limit: 3}}, every: 1m}
+"""
+START = 1_767_225_600  # 2026-01-01T00:00:00Z
+
+
+def write(
+    folder: Path, *, times: object = None, values: object = None, described: str = DESCRIBED, policies: str = POLICIES
+) -> None:
+    times = START + 60 * np.arange(20) if times is None else times
+    values = np.where(np.arange(20) == 12, 5.0, 1.0) if values is None else values
+    pd.DataFrame({"at": times, "errors": values, "unread": ["x"] * len(times)}).to_parquet(folder / "data.parquet")  # type: ignore[arg-type]
+    (folder / "recording.yaml").write_text(described)
+    (folder / "policies.yaml").write_text(policies)
+
+
+def replayed(folder: Path) -> ReplayResult:
+    return run_replay(load_replay(folder / "recording.yaml", policies=folder / "policies.yaml"))
+
+
+def test_an_alarm_comes_at_its_stamp(tmp_path: Path) -> None:
+    write(tmp_path)
+    result = replayed(tmp_path)
+    policy = result.policies[0]
+    assert policy.alarms == ("2026-01-01T00:12:00Z",)
+    assert policy.onset_delays == (1.5,)
+    assert (result.ticks, result.healthy_ticks, result.masked_ticks) == (20, 15, 0)
+    assert policy.estimates["false_alarms_per_week"].value == 0
+    assert result.judged
+
+
+def test_what_was_alarming_already_is_counted(tmp_path: Path) -> None:
+    write(tmp_path, values=np.where(np.arange(20) >= 9, 5.0, 1.0))
+    policy = replayed(tmp_path).policies[0]
+    assert policy.already_alarming == 1
+    # It began in healthy time, a minute and a half before the onset.
+    assert policy.estimates["false_alarms_per_week"].n == 1
+
+
+def test_stamps_may_wander_around_their_grid(tmp_path: Path) -> None:
+    wandering = START + 60 * np.arange(20) + np.arange(20) % 3 * 10
+    write(tmp_path, times=wandering)
+    assert replayed(tmp_path).policies[0].alarms == ("2026-01-01T00:12:00Z",)
+
+
+def test_a_gap_is_unknown_where_the_file_says_so(tmp_path: Path) -> None:
+    times = np.delete(START + 60 * np.arange(20), [5, 6])
+    values = np.ones(18)
+    values[3] = np.nan
+    write(tmp_path, times=times, values=values, described=DESCRIBED + "gaps: unknown\n")
+    assert replayed(tmp_path).policies[0].unknown_looks == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"times": START + 60 * np.r_[0:10, 9, 11:20]}, "times stand twice: row 11"),
+        ({"times": START + 60 * np.r_[0:10, 12, 11, 10, 13:20]}, "times go backwards: row 12, 13"),
+        ({"times": START + 60 * np.r_[0:10, 12:22]}, "samples are missing before this row"),
+        ({"values": np.r_[np.ones(19), np.nan]}, "errors is not a number .* row 20"),
+        ({"values": np.r_[np.ones(19), np.inf]}, "errors is infinite: row 20"),
+        ({"described": DESCRIBED.replace("column: errors", "column: eror")}, "no column 'eror'; there is: at, errors, unread"),
+        ({"described": DESCRIBED.replace(", unit: s", "")}, "say their unit"),
+        (
+            {"times": pd.date_range("2026-01-01", periods=20, freq="1min"), "described": DESCRIBED.replace(", unit: s", "")},
+            "name no zone",
+        ),
+        ({"described": DESCRIBED.replace("00:10:30Z", "23:10:30Z")}, "outside the recording"),
+        ({"values": ["a"] * 20}, "does not hold numbers"),
+    ],
+)
+def test_data_that_cannot_be_trusted_are_refused(tmp_path: Path, change: dict[str, object], expected: str) -> None:
+    write(tmp_path, **change)  # type: ignore[arg-type]
+    with pytest.raises(RecordingError, match=expected):
+        replayed(tmp_path)
+
+
+def test_every_kind_of_trouble_is_told_at_once(tmp_path: Path) -> None:
+    write(tmp_path, times=START + 60 * np.r_[0:10, 9, 11:20], values=np.r_[np.ones(19), np.nan])
+    with pytest.raises(RecordingError, match=r"stand twice(.|\n)*not a number"):
+        replayed(tmp_path)
+
+
+def test_a_file_cut_short_is_a_clear_error(tmp_path: Path) -> None:
+    write(tmp_path)
+    path = tmp_path / "data.parquet"
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(RecordingError, match="perhaps cut short"):
+        replayed(tmp_path)
+    path.unlink()
+    with pytest.raises(RecordingError, match="no such file"):
+        replayed(tmp_path)
+
+
+def test_a_series_has_no_arms_to_compare(tmp_path: Path) -> None:
+    write(tmp_path, policies=POLICIES.replace("of: everyone", "compare: difference"))
+    with pytest.raises(FileErrors, match="no arms to compare"):
+        replayed(tmp_path)
+
+
+def test_the_public_recording_against_an_independent_calculation(shared_data: Path) -> None:
+    folder = scenarios_folder() / "recordings"
+    result = run_replay(load_replay(folder / "nezha-frontend.yaml", policies=folder / "frontend-policies.yaml", data=shared_data))
+    found = {policy.policy: policy for policy in result.policies}
+    table = pd.read_parquet(shared_data / "nezha_ob_2022-08-22_front.parquet")
+    faults = json.loads((shared_data / "nezha_ob_2022-08-22_faults.json").read_text())
+    onsets = [pd.Timestamp(fault["inject_time"], tz="UTC").timestamp() for fault in faults]
+    tail = table.iloc[-936:]
+    limit = tail["LatencyP50(s)"].mean() + 3 * tail["LatencyP50(s)"].std()
+    slow, failing = table["LatencyP50(s)"] > limit, table["SuccessRate(%)"] < 99
+    assert (int(slow[-936:].sum()), int(failing[-936:].sum())) == (7, 0)
+    masked = np.zeros(len(table), dtype=bool)
+    for mask in result.recording.masks:
+        masked |= (table["TimeStamp"] * 1000).between(mask.from_, mask.to).to_numpy()
+    for name, alarms in (("latency", slow), ("success-rate", failing), ("latency-or-success", slow | failing)):
+        began = alarms & ~alarms.shift(fill_value=False)
+        expected = [pd.Timestamp(stamp, unit="s").strftime("%Y-%m-%dT%H:%M:%SZ") for stamp in table["TimeStamp"][began]]
+        assert list(found[name].alarms) == expected
+        hits = table["TimeStamp"][alarms & ~masked].to_numpy()
+        delays = [next((float(hit - onset) / 60 for hit in hits if onset < hit <= onset + 360), None) for onset in onsets]
+        assert list(found[name].onset_delays) == pytest.approx(delays)
+    both = found["latency-or-success"]
+    delays = [delay for delay in both.onset_delays if delay is not None]
+    assert (len(delays), len(onsets)) == (17, 24)
+    assert np.median(delays) == pytest.approx(1.0, abs=0.05)
