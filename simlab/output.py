@@ -52,10 +52,11 @@ def write_result(result: Result, folder: Path) -> None:
 
     table = BytesIO()
     result.to_pandas().to_parquet(table, index=False)
-    for name, svg in figures(result).items():
+    drawn = figures(result)
+    for name, svg in drawn.items():
         atomic_write(folder / "figures" / f"{name}.svg", svg)
     atomic_write(folder / "outcomes.parquet", table.getvalue())
-    atomic_write(folder / "report.html", render_html(result))
+    atomic_write(folder / "report.html", render_html(result, drawn))
     atomic_write(folder / "plan.json", result.plan.canonical + "\n")
     atomic_write(folder / "results.json", result.to_json())
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)

@@ -56,6 +56,11 @@ class Users:
     detail: Literal["aggregate"] = "aggregate"
     activity: Activity = Activity()
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """Shares by segment, in the order of their names: the order of a mapping in a file never decides a number."""
+        return dict(sorted(self.segments.items()))
+
 
 @settings
 class Daily:

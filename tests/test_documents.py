@@ -158,6 +158,7 @@ def test_a_file_of_the_largest_size_is_read(folder: Path) -> None:
         (("harms", 0, "add"), True, "6:5: error[c]: harms[0].add: p", "name: app-errors"),
         (("harms", 7, "add"), False, "6:3: error[c]: harms[7].add: p", "- name: app-errors"),
         (("tick",), False, "2:1: error[c]: tick: p", "scenario: checkout"),
+        (("users", "nobody"), True, "3:8: error[c]: users.nobody: p", TEXT.splitlines()[2][7:]),
         ((), False, "2:1: error[c]: p", "scenario: checkout"),
         (("steps", 2, 0), False, "12:16: error[c]: steps[2][0]: p", "3, 4]]"),
     ],
@@ -219,6 +220,15 @@ def test_set_replaces_or_adds_one_value(document: Document, assignment: str, pat
     parent[path[-1]] = value  # type: ignore[index]
     assert document.with_override(assignment).data == expected
     assert document == before
+
+
+def test_set_takes_the_longest_name_and_the_first_of_two(folder: Path) -> None:
+    Path("f.yaml").write_text("list: [{name: a}, {name: a.b}, {name: a.b}]\nmap: {a: {}, a.b: {}}\n")
+    changed = read_document("f.yaml").with_override("list.a.b.x=1").with_override("map.a.b.x=1")
+    assert changed.data == {
+        "list": [{"name": "a"}, {"name": "a.b", "x": 1}, {"name": "a.b"}],
+        "map": {"a": {}, "a.b": {"x": 1}},
+    }
 
 
 def test_set_changes_one_alias_and_not_the_other(folder: Path) -> None:
@@ -320,7 +330,9 @@ def test_a_mistake_in_what_was_set_shows_the_assignment(document: Document) -> N
 
 
 def test_the_last_assignment_is_shown(document: Document) -> None:
-    changed = document.with_override("users.count=1").with_override("users={count: 2}").with_override("users.count=3")
+    changed = document.with_override("users.count=1").with_override("users={count: 2}")
+    assert changed.mistake(("users", "count"), "c", "p").source == "--set users={count: 2}"
+    changed = changed.with_override("users.count=3")
     assert changed.data["users"] == {"count": 3}
     assert changed.mistake(("users", "count"), "c", "p").source == "--set users.count=3"
     assert changed.mistake(("users",), "c", "p").source == "--set users={count: 2}"

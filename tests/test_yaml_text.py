@@ -249,6 +249,11 @@ def test_all_mistakes_are_told_at_once(told: Told) -> None:
     ]
 
 
+def test_every_repeated_key_names_the_first(told: Told) -> None:
+    first = "a: the key stands here again; first on line 1, column 1"
+    assert [line.split("key]: ")[1] for line in told("a: 1\na: 2\na: 3\n").splitlines() if "error" in line] == [first] * 2
+
+
 def test_a_mistake_that_an_alias_repeats_is_told_once(told: Told) -> None:
     assert told("a: &x {1: 2}\nb: *x\nc: *x\n").count("error[") == 1
 

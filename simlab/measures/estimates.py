@@ -80,7 +80,8 @@ def mean(values: Floats, *, unit: str, confidence: float = CONFIDENCE, support: 
         low, high = value - unseen * (value - support[0]), value + unseen * (support[1] - value)
         return Estimate(value, low, high, n, "Clopper-Pearson on the support", unit, confidence)
     half = float(stdtrit(n - 1, (1 + confidence) / 2)) * float(values.std(ddof=1)) / np.sqrt(n)
-    return Estimate(value, value - half, value + half, n, "Student t", unit, confidence)
+    least, most = support or (-np.inf, np.inf)
+    return Estimate(value, max(least, value - half), min(most, value + half), n, "Student t", unit, confidence)
 
 
 def ratio(totals: Floats, weights: Floats, *, unit: str, confidence: float = CONFIDENCE) -> Estimate:

@@ -194,7 +194,8 @@ def _incidence(outcomes: Outcomes) -> Incidence | None:
     if n == 0:
         return None
     delay = outcomes.delay[followed]
-    grid = np.unique(np.linspace(0, outcomes.limit, 121).round())
+    # Every tick of the first hours, where the curve rises, then wider steps.
+    grid = np.unique(np.concatenate([np.arange(min(outcomes.limit, 48) + 1), np.linspace(0, outcomes.limit, 73).round()]))
     points = [proportion(int((delay <= ticks).sum()), n) for ticks in grid]
     return Incidence(
         tuple((grid * ticks_to_minutes(outcomes.clock)).tolist()),

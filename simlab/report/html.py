@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -80,8 +80,16 @@ class Section:
     parts: tuple[Part, ...]
 
 
-def render_html(result: Result) -> str:
-    """Return the report of a result as one self-contained page."""
+def render_html(result: Result, drawn: Mapping[str, str] | None = None) -> str:
+    """Return the report of a result as one self-contained page.
+
+    Parameters
+    ----------
+    result : Result
+        What is reported.
+    drawn : mapping of str to str, optional
+        Its figures, if `simlab.report.figures.figures` has already drawn them.
+    """
     loader = PackageLoader("simlab", "report")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["printable"] = printable
@@ -90,7 +98,7 @@ def render_html(result: Result) -> str:
         study=result.plan.study,
         gates=gate_table(result),
         scenarios=[scenario_facts(scenario) for scenario in result.scenarios],
-        sections=_sections(result),
+        sections=_sections(result, _Figures(figures(result) if drawn is None else drawn)),
         schedule=", ".join(f"{count:,}" for count in result.plan.study.lanes.schedule),
     )
 
@@ -125,8 +133,8 @@ def scenario_facts(scenario: ScenarioResult) -> dict[str, str]:
     }
 
 
-def _sections(result: Result) -> tuple[Section, ...]:
-    every, drawn = result.scenarios, _Figures(result)
+def _sections(result: Result, drawn: _Figures) -> tuple[Section, ...]:
+    every = result.scenarios
     return (
         Section(
             "false-alarms",
@@ -173,8 +181,8 @@ def _sections(result: Result) -> tuple[Section, ...]:
 class _Figures:
     """The figures of a result, given out until the page is full."""
 
-    def __init__(self, result: Result) -> None:
-        self._drawn = figures(result)
+    def __init__(self, drawn: Mapping[str, str]) -> None:
+        self._drawn = drawn
         self._left = FIGURE_BYTES
 
     def take(self, name: str, about: str) -> Figure | None:

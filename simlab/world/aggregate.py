@@ -98,10 +98,10 @@ class AggregateWorld:
         self.seed = seed
         self.watched = watched
         self.strata = strata_of(scenario.rollout)
-        self.segments = tuple(scenario.users.segments)
+        self.segments = tuple(scenario.users.shares)
         self.rates = rates_of(scenario)
         self.gamma = scenario.users.activity.gamma
-        shares = np.array(list(scenario.users.segments.values()))
+        shares = np.array(list(scenario.users.shares.values()))
         self.users = np.round(scenario.users.count * shares[:, None] * self.strata.widths)
         self.drawn = {
             name: metric

@@ -35,10 +35,10 @@ def rates_of(scenario: Scenario) -> Rates:
     middle: Floats = (np.arange(clock.horizon, dtype=np.float64) + 0.5) * clock.tick
     traffic = scenario.traffic.requests * clock.tick * _pattern(scenario.traffic, clock.starts + middle, middle)
     factors = {name: np.ones(clock.horizon) for name in scenario.metrics}
-    shares: Floats = np.repeat(np.array(list(scenario.users.segments.values()))[:, None], clock.horizon, axis=1)
+    shares: Floats = np.repeat(np.array(list(scenario.users.shares.values()))[:, None], clock.horizon, axis=1)
     for drift in scenario.drift:
         if isinstance(drift, MixDrift):
-            target = np.array([drift.to[segment] for segment in scenario.users.segments])[:, None]
+            target = np.array([drift.to[segment] for segment in scenario.users.shares])[:, None]
             shares = shares + _progress(middle, drift.at, drift.over) * (target - shares)
         elif drift.metric is not None:
             factors[drift.metric] = factors[drift.metric] * _factor(drift, middle, drift.times or 1.0)

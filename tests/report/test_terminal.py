@@ -50,7 +50,15 @@ def test_gates_show_their_arithmetic(result: Result) -> None:
 
 def test_every_policy_has_every_measure_with_interval_and_n(result: Result) -> None:
     lines = printed(result)
-    measures = ("false_alarms", "detected", "delay_restricted_mean", "users_harmed", "users_exposed", "ramp_time_lost")
+    measures = (
+        "false_alarms",
+        "detected",
+        "detected_at_random",
+        "delay_restricted_mean",
+        "users_harmed",
+        "users_exposed",
+        "ramp_time_lost",
+    )
     found = [line.split() for line in lines if re.match(r"  (cusum|today \(reference\)|\(never alarms\)) ", line)]
     performances = result.scenarios[0].performances
     expected = [
@@ -78,7 +86,7 @@ def test_names_are_not_obeyed(result: Result, renamed: Callable[..., Result]) ->
     shown = r"[red]x[/red]\x1b]0;title\x07:smile:\x202e"
     assert text.splitlines()[0] == f"{result.status.upper()}  {shown}  plan {result.provenance.plan[:12]}"
     # One in the first line, two for each gate, one for the scenario, one for each measure.
-    assert text.count(shown) == 1 + 2 * 3 + 1 + 6
+    assert text.count(shown) == 1 + 2 * 3 + 1 + 7
     assert not re.search("[\x07\u202e\U0001f604]", text)
     assert not re.search(r"\x1b\]|\x1b\[31m", text)
 
@@ -143,7 +151,7 @@ def test_a_replay_says_what_it_saw_and_what_it_cannot_tell(tmp_path: Path) -> No
 def test_a_replay_that_judged_nothing_is_inconclusive(tmp_path: Path) -> None:
     frame = pd.DataFrame({"at": 1_767_225_600 + 60 * np.arange(20), "errors": np.full(20, np.nan)})
     frame.to_parquet(tmp_path / "data.parquet")
-    (tmp_path / "recording.yaml").write_text(RECORDING)
+    (tmp_path / "recording.yaml").write_text(RECORDING + "gaps: unknown\n")
     (tmp_path / "policies.yaml").write_text(WATCHING)
     replayed = run_replay(load_replay(tmp_path / "recording.yaml", policies=tmp_path / "policies.yaml"))
     console = Console(file=StringIO(), width=80)

@@ -17,8 +17,8 @@ def rates(**changes: Any) -> Rates:
 
 def test_constant_traffic_is_split_by_segment() -> None:
     found = rates()
-    np.testing.assert_allclose(found.requests[0], 2000 * 60 * 0.7)
-    np.testing.assert_allclose(found.requests[1], 2000 * 60 * 0.3)
+    np.testing.assert_allclose(found.requests[1], 2000 * 60 * 0.7)
+    np.testing.assert_allclose(found.requests[0], 2000 * 60 * 0.3)
 
 
 def test_the_day_peaks_at_its_peak_and_keeps_its_mean() -> None:
@@ -69,4 +69,4 @@ def test_a_mix_shift_moves_traffic_between_segments_and_keeps_its_sum() -> None:
     mix = {"name": "m", "shape": "mix", "to": {"web": "60%", "app": "40%"}, "at": "10h", "over": "10h"}
     found = rates(drift=[mix]).requests
     np.testing.assert_allclose(found.sum(axis=0), 120_000)
-    np.testing.assert_allclose(found[1, [0, 9, 14, 30]] / 120_000, [0.3, 0.3, 0.345, 0.4])
+    np.testing.assert_allclose(found[0, [0, 9, 14, 30]] / 120_000, [0.3, 0.3, 0.345, 0.4])
