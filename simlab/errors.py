@@ -49,6 +49,12 @@ class RuleError(SimlabError):
     exit_code = EXIT_RULE_FAILED
 
 
+class WorkerDiedError(SimlabError):
+    """A process that ran blocks was ended from outside; what was finished is kept, and the run can go on."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
 class OutputError(SimlabError):
     """Results could not be written: the folder is not writable, or the disk is full."""
 

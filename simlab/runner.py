@@ -9,6 +9,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from simlab.engine import Block, BlockResult, simulate
+from simlab.errors import WorkerDiedError
 from simlab.kept import keep, read_kept
 from simlab.measures.gates import INCONCLUSIVE, Verdict, judge
 from simlab.measures.outcomes import Outcomes, detection_limit, gather, outcomes_of
@@ -78,6 +80,8 @@ def run_plan(plan: Plan, options: Options = Options(), *, command: str | None = 
         If a rule fails.
     OutputError
         If finished blocks cannot be written.
+    WorkerDiedError
+        If a worker process is ended from outside.
     """
     results: list[list[BlockResult]] = [[] for _ in plan.settings]
     decided: dict[tuple[str, str, int], Verdict] = {}
@@ -195,7 +199,10 @@ def _simulated(plan: Plan, blocks: list[Block], submit: Submit | None) -> Iterat
     pending = {submit(block) for block in blocks}
     while pending:
         finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-        yield from (future.result() for future in finished)
+        try:
+            yield from [future.result() for future in finished]
+        except BrokenProcessPool as error:
+            raise WorkerDiedError("a worker process was ended from outside; run the same command again to go on") from error
 
 
 _plan_of_worker: list[Plan] = []
