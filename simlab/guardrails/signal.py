@@ -28,7 +28,7 @@ Compare = Literal["difference", "ratio", "shares"]
 
 _ROUNDING = 1e-12
 
-# The terms of a level are (observations, total, looks with data); those of a comparison stand here by name.
+# The terms of a level are (observations, total); those of a comparison stand here by name.
 _TREATMENT_SUM, _CONTROL_SUM, _VARIANCE, _WEIGHT, _SMALLER = range(5)
 
 
@@ -148,7 +148,7 @@ class Signal(Watch):
     def initial(self, segments: int, lanes: int, *, every: int) -> SignalState:
         """Return the state before the first look, for looks every `every` milliseconds."""
         streams = self.streams(segments)
-        terms = 3 if self.compare is None else 5
+        terms = 2 if self.compare is None else 5
         looks = max(1, -(-self.over // every))
         zero = np.zeros((streams, lanes))
         window = np.zeros((looks - 1, terms, streams, lanes))
@@ -176,7 +176,7 @@ class Signal(Watch):
         if takes is Takes.NOTHING:
             return self._answer(state, look, valid=np.broadcast_to(open_lanes, state.waiting.shape[1:]))
         if self.compare == "shares":
-            return self._observe_shares(state, look, open_lanes & (elapsed >= self.warmup))
+            return self._observe_shares(state, look, open_lanes & (elapsed > self.warmup))
         return self._observe_metric(state, look, open_lanes, takes, elapsed)
 
     def retired(self, look: Look) -> Bools:
@@ -195,9 +195,9 @@ class Signal(Watch):
         terms = state.waiting + (self._level(sums) if self.compare is None else self._comparison(sums))
         observations = terms[0 if self.compare is None else _SMALLER]
         enough = observations >= self.min_count
-        taken = open_lanes & enough & (elapsed >= self.warmup)
+        taken = open_lanes & enough & (elapsed > self.warmup)
         # A warm-up leaves nothing waiting; a thin cell keeps what it has.
-        waiting = np.where(taken | (elapsed < self.warmup), 0.0, terms)
+        waiting = np.where(taken | (elapsed <= self.warmup), 0.0, terms)
         windowed = terms + state.window.sum(axis=0)
         moved = np.concatenate([state.window, terms[None]])[1:]
         window = np.where(taken, moved, state.window) if len(moved) else state.window
@@ -214,8 +214,8 @@ class Signal(Watch):
 
     def _level(self, sums: Sums) -> Floats:
         arm = {"treatment": TREATMENT, "control": CONTROL}.get(self.of or "everyone")
-        observations, total, _ = (values.sum(axis=(0, 2)) if arm is None else values[:, :, arm].sum(axis=0) for values in sums)
-        return np.stack([observations, total, observations > 0])
+        observations, total = (values.sum(axis=(0, 2)) if arm is None else values[:, :, arm].sum(axis=0) for values in sums[:2])
+        return np.stack([observations, total])
 
     def _comparison(self, sums: Sums) -> Floats:
         """Return the terms of `U`, `V`, the weight and the smaller arm's count, float64[5, streams, lanes]."""

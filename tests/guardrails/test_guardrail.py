@@ -53,10 +53,16 @@ class Adding:
 
     key: ClassVar[str] = "adding"
     takes: ClassVar[Takes] = Takes.LEVEL
+    paper: ClassVar[str] = "none: a test"
+    ladder: ClassVar[str] = "the sum"
 
     @property
     def threshold(self) -> float:
         return 3.0
+
+    @property
+    def guarantee(self) -> None:
+        return None
 
     def initial(self, streams: int, lanes: int, *, every: int) -> Floats:  # noqa: ARG002
         return np.zeros((streams, lanes))
@@ -164,7 +170,7 @@ def test_warm_up_and_baseline_count_in_milliseconds_of_its_ticks() -> None:
     assert guardrail.every_ticks == 1
     assert codes(run(guardrail, [make_look(level(2.0), time=time) for time in (1, 2, 3)])) == [
         [UNKNOWN],
-        [ALARM],
+        [UNKNOWN],
         [ALARM],
     ]
 

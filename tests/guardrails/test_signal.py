@@ -249,9 +249,9 @@ def assert_same_state(one: SignalState, other: SignalState) -> None:
 
 
 def test_a_comparison_without_control_by_plan_is_closed() -> None:
-    look = make_look(events((100, 4), ([100, 0], [1, 0])), control_ended=[False, True])
-    assert observe(COMPARED, look).seen.valid.tolist() == [[True, False]]
-    assert COMPARED.retired(look).tolist() == [False, True]
+    look = make_look(events((100, 4), ([100, 100, 0], [1, 1, 0])), control_ended=[False, True, True])
+    assert observe(COMPARED, look).seen.valid.tolist() == [[True, False, False]]
+    assert COMPARED.retired(look).tolist() == [False, True, True]
     watched = Signal(watch="m", of="treatment")
     assert observe(watched, look, takes=Takes.LEVEL).seen.valid.all()
     assert not watched.retired(look).any()
@@ -260,9 +260,9 @@ def test_a_comparison_without_control_by_plan_is_closed() -> None:
 def test_warm_up_judges_nothing_and_forgets_what_it_saw() -> None:
     signal = Signal(watch="m", compare="difference", warmup=3 * MINUTE, min_count=20, over=2 * MINUTE)
     loud, quiet = events((15, 14), (15, 0)), events((15, 3), (15, 2))
-    answers = observe_all(signal, series([loud, loud, quiet, quiet]))
-    assert [bool(answer.seen.valid.all()) for answer in answers] == [False, False, False, True]
-    assert [bool(answer.skipped.all()) for answer in answers] == [True, True, True, False]
+    answers = observe_all(signal, series([loud, loud, loud, quiet, quiet]))
+    assert [bool(answer.seen.valid.all()) for answer in answers] == [False, False, False, False, True]
+    assert [bool(answer.skipped.all()) for answer in answers] == [True, True, True, True, False]
     expected = observe(COMPARED, parts([quiet, quiet])).seen.value[0, 0]
     assert answers[-1].seen.value[0, 0] == pytest.approx(expected, rel=1e-12)
 
@@ -312,11 +312,11 @@ def test_a_level_is_standardised_by_its_target_and_spread() -> None:
 
 
 def test_a_baseline_is_learnt_and_then_left_alone() -> None:
-    signal = Signal(watch="m", of="everyone", warmup=2 * MINUTE, baseline=4 * MINUTE, worse="down")
+    signal = Signal(watch="m", of="everyone", warmup=2 * MINUTE, baseline=5 * MINUTE, worse="down")
     learnt = [10.0, 12.0, 9.5, 13.0]
-    looks = series([level(value) for value in (99.0, *learnt[:2], 0.0, *learnt[2:], 7.0, 11.0)], missing=[4])
+    looks = series([level(value) for value in (99.0, 99.0, *learnt[:2], 0.0, *learnt[2:], 7.0, 11.0)], missing=[5])
     answers = observe_all(signal, looks)
-    assert [bool(answer.seen.valid.all()) for answer in answers] == [False] * 6 + [True, True]
+    assert [bool(answer.seen.valid.all()) for answer in answers] == [False] * 7 + [True, True]
     mean, spread = np.mean(learnt), np.std(learnt, ddof=1)
     found = [answer.seen.value[0, 0] for answer in answers[-2:]]
     assert found == pytest.approx([(mean - 7.0) / spread, (mean - 11.0) / spread], rel=1e-12)

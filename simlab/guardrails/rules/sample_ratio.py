@@ -115,19 +115,21 @@ class SampleRatio:
     def _log_e(self, state: SampleRatioState) -> Floats:
         share = np.where(np.isnan(state.share), 0.5, state.share)
         now = log_e_value(state.treatment, state.control, share=share, concentration=self.concentration)
-        return state.banked + np.where(np.isnan(state.share), 0.0, now)
+        # Before the first user there is nothing to judge, and that is not the same as users who came as planned.
+        return state.banked + np.where(np.isnan(state.share), np.nan, now)
 
     def _count(self, state: SampleRatioState, counts: Floats, shares: Floats) -> SampleRatioState:
         with np.errstate(invalid="ignore"):
             share = shares[0] / (shares[0] + shares[1])
         # Without both arms there is no ratio to test; users seen then are nobody's evidence.
         usable = (counts.sum(axis=0) > 0) & (share > 0) & (share < 1)
-        moved = usable & (share != state.share)
+        # Steps of the same planned ratio differ by rounding only, and share one mixture.
+        moved = usable & ~(np.abs(share - state.share) <= 1e-9)
         begun = SampleRatioState(
             np.where(moved, 0.0, state.treatment),
             np.where(moved, 0.0, state.control),
             np.where(moved, share, state.share),
-            np.where(moved, self._log_e(state), state.banked),
+            np.where(moved & ~np.isnan(state.share), self._log_e(state), state.banked),
         )
         return begun._replace(
             treatment=begun.treatment + np.where(usable, counts[0], 0.0),
