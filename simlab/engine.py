@@ -13,11 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import simpy
 
-from simlab.errors import RuleError, SimlabError
-from simlab.guardrails.guardrail import Guardrail
 from simlab.guardrails.look import Bools, Decision, Floats, Integers
 from simlab.guardrails.policy import Policy
-from simlab.guardrails.rule import choose
 from simlab.response import Responder, ramp_plan
 from simlab.scenario import Response, Rollout, Telemetry
 from simlab.telemetry import Pipeline, TelemetryNoise
@@ -247,11 +244,10 @@ class _PolicyRun:
         ramp = ramp_plan(setting.rollout, world.clock)
         self.planned = ramp.planned(world.clock.horizon)
         self.responder = Responder(setting.response, ramp, policy.guardrails, clock=world.clock, lanes=lanes, seed=seed)
-        cadences = tuple(sorted({guardrail.every_ticks for guardrail in policy.guardrails}))
-        self.pipeline = Pipeline(noise, world.strata, watched=setting.watched, segments=len(world.segments), every=cadences)
-        self.initial = [guardrail.initial(len(world.segments), len(lanes)) for guardrail in policy.guardrails]
-        self.states = list(self.initial)
-        self.cadences = cadences
+        self.pipeline = Pipeline(
+            noise, world.strata, watched=setting.watched, segments=len(world.segments), every=policy.cadences
+        )
+        self.initial = self.state = policy.initial(len(world.segments), len(lanes))
         count = len(lanes)
         self.behind = np.zeros(count, dtype=np.int64)
         self.counts = {name: np.zeros(count, dtype=np.int64) for name in ("looks", "unknown", "skipped", "retired")}
@@ -274,25 +270,15 @@ class _PolicyRun:
             self.responder.act(time, decisions)
         cleared = self.responder.settle(time, self.path.truth(tick))
         if cleared.any():
-            self.states = [choose(cleared, new, old) for new, old in zip(self.initial, self.states, strict=True)]
+            self.state = self.policy.cleared(self.state, cleared, initial=self.initial)
         self.responder.move(time)
 
-    def _decide(self, time: int) -> list[Decision | None]:
-        looks = {every: self.pipeline.look(time, every=every) for every in self.cadences if time % every == 0}
-        decisions: list[Decision | None] = []
-        for index, guardrail in enumerate(self.policy.guardrails):
-            look = looks.get(guardrail.every_ticks)
-            if look is None:
-                decisions.append(None)
-                continue
-            try:
-                self.states[index], decision = guardrail.step(self.states[index], look)
-            except SimlabError:
-                raise
-            except Exception as error:
-                raise RuleError(_failure(self.policy, guardrail, time, error)) from error
-            decisions.append(decision)
-            self._count(index, time, decision)
+    def _decide(self, time: int) -> tuple[Decision | None, ...]:
+        looks = {every: self.pipeline.look(time, every=every) for every in self.policy.cadences if time % every == 0}
+        self.state, decisions = self.policy.step(self.state, looks)
+        for index, decision in enumerate(decisions):
+            if decision is not None:
+                self._count(index, time, decision)
         return decisions
 
     def _count(self, index: int, time: int, decision: Decision) -> None:
@@ -352,7 +338,3 @@ class _PolicyRun:
 
 def _or_never(times: Integers) -> Integers:
     return np.where(times == NOT_YET, -1, times)
-
-
-def _failure(policy: Policy, guardrail: Guardrail, time: int, error: Exception) -> str:
-    return f"policy {policy.name!r}: the rule {guardrail.rule.key!r} failed at tick {time}: {error!r}"

@@ -122,10 +122,9 @@ def _judge(plan: Plan, index: int, blocks: list[BlockResult], decided: dict[tupl
     for outcomes in _outcomes(setting, blocks):
         for number, gate in enumerate(plan.gates):
             key = (setting.name, outcomes.policy, number)
-            still_open = key not in decided or decided[key].decision == INCONCLUSIVE
-            if outcomes.policy in gated and still_open:
+            if outcomes.policy in gated:
                 looks = len(plan.study.lanes.schedule)
-                decided[key] = judge(gate, outcomes, scenario=setting.name, looks=looks)
+                decided[key] = judge(gate, outcomes, scenario=setting.name, looks=looks, before=decided.get(key))
 
 
 def _order(plan: Plan, key: tuple[str, str, int]) -> tuple[int, int, int]:

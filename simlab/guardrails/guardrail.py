@@ -12,7 +12,7 @@ import numpy as np
 
 from simlab.guardrails.look import Bools, Code, Decision, Floats, Look
 from simlab.guardrails.rule import Rule, State, choose
-from simlab.guardrails.signal import Signal, SignalState
+from simlab.guardrails.signal import Signal, Signalled, SignalState
 
 Respond = Literal["alert", "pause", "rollback", "hold"]
 OnUnknown = Literal["hold", "ignore", "alarm"]
@@ -106,8 +106,15 @@ class Guardrail:
         look : Look
             What had arrived.
         """
-        takes = self.rule.takes
-        signal, seen, skipped = self.signal.observe(state.signal, look, takes=takes, elapsed=look.time * self.tick)
+        return self.judge(state, self.observe(state, look), look)
+
+    def observe(self, state: GuardrailState, look: Look) -> Signalled:
+        """Return what the rule is to see of a look; it depends on the signal alone, so that guardrails can share it."""
+        return self.signal.observe(state.signal, look, takes=self.rule.takes, elapsed=look.time * self.tick)
+
+    def judge(self, state: GuardrailState, signalled: Signalled, look: Look) -> Stepped:
+        """Return the new state and the decision on what has been observed."""
+        signal, seen, skipped = signalled
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             stepped = self.rule.update(state.rule, seen)
         # A statistic that is not a number is no verdict: the rule's state stays and the look is unknown.

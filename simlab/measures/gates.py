@@ -64,8 +64,8 @@ class Verdict:
         return f"{interval}; needs {relation} {self.limit:.2%}: {self.decision}"
 
 
-def judge(gate: GateEntry, outcomes: Outcomes, *, scenario: str, looks: int) -> Verdict:
-    """Return the verdict of a gate at one look of the schedule.
+def judge(gate: GateEntry, outcomes: Outcomes, *, scenario: str, looks: int, before: Verdict | None = None) -> Verdict:
+    """Return the verdict of a gate at one look of the schedule; one that has been decided stands.
 
     Parameters
     ----------
@@ -77,7 +77,11 @@ def judge(gate: GateEntry, outcomes: Outcomes, *, scenario: str, looks: int) -> 
         Name.
     looks : int
         Length of the schedule of lanes.
+    before : Verdict, optional
+        Of the look before.
     """
+    if before is not None and before.decision != INCONCLUSIVE:
+        return before
     events, n, limit, at_most = _question(gate, outcomes)
     estimate = proportion(events, n, confidence=1 - (1 - gate.confidence) / looks)
     decision = decide(estimate, limit, at_most=at_most)

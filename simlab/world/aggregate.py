@@ -1,10 +1,10 @@
 """The aggregate world: cells of users instead of users, drawn so that the cells behave as N users would.
 
-A cell is one stratum of one segment. Each lane draws, once, each cell's activity A (the mean of N gamma activities,
-itself gamma) and for each proportion the activity-weighted mean B of N personal effects, with variance cv^2 (1 + 1/gamma) / N. Both last, so that
-returning users make looks correlated. At each tick a cell has Poisson requests at A times its rate and binomial events at B times
-the normal probability. A harm turns some of the requests that went well into events, by a stream of its own, so the base draws
-never move.
+A cell is one stratum of one segment. Each lane draws, once, each cell's activity A (the mean of N gamma activities, itself gamma)
+and for each proportion the activity-weighted mean B of N personal effects, with variance cv^2 (1 + 1/gamma) / N. Both last, so
+that returning users make looks correlated. At each tick a cell has Poisson requests at A times its rate and binomial events at B
+times the normal probability. A harm turns some of the requests that went well into events, by a stream of its own, so the base
+draws never move.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """When a harm is on, and how strongly: a pure function of the lane's own ramp and of noise keyed by lane.
 
 The dose of a harm is its share of the full effect on one stratum of one lane at one tick: all of it in treatment,
-`spill_to_control` of it in control, and, once the ramp has been rolled back, `survives_rollback` of it where users had been exposed.
+`spill_to_control` of it in control, and, once the ramp has been rolled back, `survives_rollback` of it where users had been
+exposed.
 """
 
 from __future__ import annotations
