@@ -218,7 +218,7 @@ def _poisson_reached(k: int, u: float, mean: float) -> bool:
 
 
 @_kernel
-def _binomial_reached(k: int, lower: float, upper: float, n: int, p: float, strictly: bool) -> bool:
+def _binomial_reached(k: int, lower: float, upper: float, n: float, p: float, strictly: bool) -> bool:
     """Return whether P(X <= k) >= `lower`, or > if `strictly`, for p <= 1/2 and k < n; `upper` is 1 - `lower`."""
     odds = p / (1.0 - p)
     if k + 1 <= n * p:
@@ -238,6 +238,45 @@ def _binomial_reached(k: int, lower: float, upper: float, n: int, p: float, stri
         term *= (n - at + 1.0) * odds / at
         total += term
     return total < upper if strictly else total <= upper
+
+
+@_kernel
+def _poisson_search(u: float, mean: float) -> tuple[int, int]:
+    """Return the quantiles of `u` less and plus a margin, by adding up from zero."""
+    term = math.exp(-mean)
+    total = term
+    at = 0.0
+    low = 0
+    high = 0
+    while True:
+        for _ in range(_SEARCH_BLOCK):
+            low += total < u - _SEARCH_MARGIN
+            high += total < u + _SEARCH_MARGIN
+            at += 1.0
+            term *= mean / at
+            total += term
+        if total >= u + _SEARCH_MARGIN or term < _SEARCH_END:
+            return low, high
+
+
+@_kernel
+def _binomial_search(u: float, n: float, p: float) -> tuple[int, int]:
+    """Return the quantiles of `u` less and plus a margin, by adding up from zero."""
+    odds = p / (1.0 - p)
+    term = math.exp(n * math.log1p(-p))
+    total = term
+    at = 0.0
+    low = 0
+    high = 0
+    while True:
+        for _ in range(_SEARCH_BLOCK):
+            low += total < u - _SEARCH_MARGIN
+            high += total < u + _SEARCH_MARGIN
+            term *= (n - at) * odds / (at + 1.0)
+            at += 1.0
+            total += term
+        if total >= u + _SEARCH_MARGIN or term < _SEARCH_END:
+            return low, high
 
 
 @_kernel
@@ -261,29 +300,15 @@ def poisson_quantile(u: float, mean: float) -> int:
     if mean < 1.0 - u:
         return 0  # P(X > 0) is less than the mean
     if mean < _SEARCH_BELOW:
-        term = math.exp(-mean)
-        total = term
-        at = 0.0
-        k = 0
-        k_high = 0
-        while True:
-            for _ in range(_SEARCH_BLOCK):
-                k += total < u - _SEARCH_MARGIN
-                k_high += total < u + _SEARCH_MARGIN
-                at += 1.0
-                term *= mean / at
-                total += term
-            if total >= u + _SEARCH_MARGIN or term < _SEARCH_END:
-                break
-        if k == k_high:
-            return k
+        low, high = _poisson_search(u, mean)
     else:
         w = normal_quantile(u)
         x, error = _expansion(w, mean, mean, mean, mean, mean)
-        k = int(x + error)
-        if abs(w) <= _EXPANSION_REACH and k == int(x - error) and k >= 0:
-            return k
-        k = max(k, 0)
+        low = int(x - error) if abs(w) <= _EXPANSION_REACH else -1
+        high = int(x + error)
+    if low == high and low >= 0:
+        return low
+    k = max(high, 0)
     while not _poisson_reached(k, u, mean):
         k += 1
     while k > 0 and _poisson_reached(k - 1, u, mean):
@@ -292,41 +317,29 @@ def poisson_quantile(u: float, mean: float) -> int:
 
 
 @_kernel
-def _smaller_half_quantile(u: float, n: int, p: float, mirrored: bool) -> int:
-    """Return the smallest k with P(X <= k) >= u, or, `mirrored`, with P(X > k) < u; X binomial and p <= 1/2."""
+def _smaller_half_quantile(u: float, n: float, p: float, mirrored: bool) -> int:
+    """Return the smallest k with P(X <= k) >= u, or, `mirrored`, with P(X > k) < u; X binomial and p <= 1/2.
+
+    `n` is a whole number, kept as a float: the square of a large integer would overflow.
+    """
     lower, upper = (1.0 - u, u) if mirrored else (u, 1.0 - u)
     if n * p < upper:
         return 0  # P(X > 0) is not more than the mean
     q = 1.0 - p
     variance = n * p * q
     if variance < _SEARCH_BELOW:
-        odds = p / q
-        term = math.exp(n * math.log1p(-p))
-        total = term
-        at = 0.0
-        k = 0
-        k_high = 0
-        while True:
-            for _ in range(_SEARCH_BLOCK):
-                k += total < lower - _SEARCH_MARGIN
-                k_high += total < lower + _SEARCH_MARGIN
-                term *= (n - at) * odds / (at + 1.0)
-                at += 1.0
-                total += term
-            if total >= lower + _SEARCH_MARGIN or term < _SEARCH_END:
-                break
-        if k == k_high:
-            return k
+        low, high = _binomial_search(lower, n, p)
     else:
         w = -normal_quantile(u) if mirrored else normal_quantile(u)
         k3 = variance * (q - p)
         k4 = variance * (1.0 - 6.0 * p * q)
         k5 = k3 * (1.0 - 12.0 * p * q)
         x, error = _expansion(w, n * p, variance, k3, k4, k5)
-        k = int(x + error)
-        if abs(w) <= _EXPANSION_REACH and k == int(x - error) and 0 <= k <= n:
-            return k
-        k = min(max(k, 0), n)
+        low = int(x - error) if abs(w) <= _EXPANSION_REACH else -1
+        high = int(x + error)
+    if low == high and 0 <= low <= n:
+        return low
+    k = min(max(high, 0), int(n))
     while k < n and not _binomial_reached(k, lower, upper, n, p, mirrored):
         k += 1
     while k > 0 and _binomial_reached(k - 1, lower, upper, n, p, mirrored):
@@ -358,8 +371,8 @@ def binomial_quantile(u: float, n: int, p: float) -> int:
     if not (0.0 < u < 1.0 and 0 <= n <= LARGEST and 0.0 <= p <= 1.0):
         raise ValueError("u lies between 0 and 1, both left out, n between 0 and 2**34, and p between 0 and 1")
     if p <= 0.5:
-        return _smaller_half_quantile(u, n, p, False)
-    return n - _smaller_half_quantile(u, n, 1.0 - p, True)
+        return _smaller_half_quantile(u, float(n), p, False)
+    return n - _smaller_half_quantile(u, float(n), 1.0 - p, True)
 
 
 @_ufunc

@@ -1,7 +1,11 @@
-"""Finished blocks that wait for the rest of a run: plain arrays, written whole and read without executing anything."""
+"""Finished blocks that wait for the rest of a run: plain arrays, written whole and read without executing anything.
+
+A file ends with the SHA-256 of what stands before it, so that damage of any kind is seen before the arrays are looked at.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 from io import BytesIO
@@ -11,6 +15,8 @@ import numpy as np
 
 from simlab.engine import Block, BlockResult, Trace
 from simlab.files import atomic_write
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def _path(folder: Path, block: Block) -> Path:
@@ -38,15 +44,24 @@ def keep(folder: Path | None, result: BlockResult) -> None:
                 arrays |= {f"trace.{number}.{name}.{index}": array for index, array in enumerate(held)}
     buffer = BytesIO()
     np.savez(buffer, allow_pickle=False, meta=np.array(json.dumps(meta)), **arrays)
-    atomic_write(_path(folder, result.block), buffer.getvalue())
+    content = buffer.getvalue()
+    atomic_write(_path(folder, result.block), content + _digest(content))
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
 
 
 def read_kept(folder: Path | None, block: Block) -> BlockResult | None:
     """Return a kept block; None if there is none that can be read."""
-    if folder is None or not (path := _path(folder, block)).exists():
+    if folder is None:
         return None
     try:
-        with np.load(path, allow_pickle=False) as held:
+        data = _path(folder, block).read_bytes()
+        content, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+        if digest != _digest(content):
+            return None
+        with np.load(BytesIO(content), allow_pickle=False) as held:
             rows = {name.removeprefix("row."): held[name] for name in held.files if name.startswith("row.")}
             rows["policy"] = rows["policy"].astype(object)
             traces = [_read_trace(held, number, meta) for number, meta in enumerate(json.loads(str(held["meta"])))]

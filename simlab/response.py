@@ -247,6 +247,8 @@ class Responder:
         failed = due & ~done
         if failed.any():
             self._schedule_rollback(time, failed, time + self._people_take(time))
+            # Where neither people nor the rollback take any time, the next try is at the next tick.
+            self._rollback_due = np.maximum(self._rollback_due, time + 1)
 
     def move(self, time: int) -> None:
         """Let the ramp's clock run over the tick that has just ended, and advance where nothing holds it."""

@@ -156,13 +156,14 @@ class _Gathered:
         lanes = len(noise.lanes)
         self.metrics = sorted(watched.metrics)
         self.counts_users = watched.first_seen
-        # Each tick's data stand at one position, so a look has at most as many parts as ticks can arrive in it.
-        self.parts = max(1, min(every + noise.longest - noise.shortest, len(strata.shares)))
+        # Each tick's data stand at one position, so a look has at most as many parts as ticks can arrive in it. A missing look
+        # leaves its ticks for later ones, but a ramp goes up once and perhaps, by a rollback, to nothing.
+        of_ramp = len(strata.shares) + 1
+        self.parts = of_ramp if noise.settings.missing_looks else min(every + noise.longest - noise.shortest, of_ramp)
         self._start = np.zeros(lanes, dtype=np.int64)
         self._end = np.zeros(lanes, dtype=np.int64)
         self._position = np.zeros(lanes, dtype=np.int64)
         self._nothing = np.zeros((self.parts, segments, len(ARMS), lanes))
-        self._nothing.flags.writeable = False
         self._clear(np.ones(lanes, dtype=bool))
 
     def _clear(self, lanes: Bools) -> None:

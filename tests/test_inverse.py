@@ -124,12 +124,14 @@ def test_poisson_quantile_is_exact_beside_every_step(mean: float) -> None:
     check_definition(steps, u, poisson_quantiles(u, mean))
 
 
-@pytest.mark.parametrize(
-    ("n", "p"),
-    [(1, 0.3), (1, 0.75), (2, 0.5), (20, 0.49), (20, 0.51), (20, 0.5), (400, 0.005), (400, 0.0127), (400, 0.03)]
-    + [(400, 0.995), (1000, 0.5), (1000, 0.83), (20_000, 0.01), (10**6, 1e-7), (10**6, 0.999), (10**8, 0.4)]
-    + [(10**10, 1e-12), (10**10, 4e-10), (10**10, 1e-5), (10**10, 0.37), (10**10, 0.9999)],
-)
+TRIALS = [
+    *[(1, 0.3), (1, 0.75), (2, 0.5), (20, 0.49), (20, 0.51), (20, 0.5), (400, 0.005), (400, 0.0127), (400, 0.03)],
+    *[(400, 0.995), (1000, 0.5), (1000, 0.83), (20_000, 0.01), (10**6, 1e-7), (10**6, 0.999), (10**8, 0.4)],
+    *[(10**10, 1e-12), (10**10, 4e-10), (10**10, 1e-5), (10**10, 0.37), (10**10, 0.9999), (2**33, 1e-9), (2**34, 0.5)],
+]
+
+
+@pytest.mark.parametrize(("n", "p"), TRIALS)
 def test_binomial_quantile_is_exact_beside_every_step(n: int, p: float) -> None:
     steps = binomial_steps(n, p)
     u = beside_steps(steps, 400 if n * p * (1 - p) < 1e6 else 40)
@@ -275,6 +277,12 @@ def test_the_rarest_events_keep_their_probability() -> None:
     assert binomial_quantile(LARGEST_U, 10**10, 1.2e-26) == 1
     assert poisson_quantile(LARGEST_U, 5e-324) == 0
     assert binomial_quantile(LARGEST_U, 1, 5e-324) == 0
+
+
+@pytest.mark.parametrize("p", [0.25, 0.5, 0.75, 0.875])
+def test_a_uniform_on_a_step_belongs_to_the_step(p: float) -> None:
+    assert binomial_quantile(1 - p, 1, p) == 0  # F(0) = 1 - p to the bit
+    assert binomial_quantile(float(np.nextafter(1 - p, 1)), 1, p) == 1
 
 
 def test_counting_failures_gives_the_same_draws() -> None:

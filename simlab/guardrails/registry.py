@@ -11,14 +11,62 @@ from importlib.metadata import entry_points
 
 from simlab.errors import RuleError
 from simlab.guardrails.rule import Rule
+from simlab.guardrails.rules.asymptotic import AsymptoticCs
 from simlab.guardrails.rules.baselines import Never, Random
+from simlab.guardrails.rules.betting import Betting
+from simlab.guardrails.rules.bocpd import Bocpd
+from simlab.guardrails.rules.canary_counts import CanaryCounts
 from simlab.guardrails.rules.cusum import Cusum
+from simlab.guardrails.rules.e_detectors import ECusum, ESr
+from simlab.guardrails.rules.ewma import Ewma
+from simlab.guardrails.rules.fixed_horizon import FixedHorizon
+from simlab.guardrails.rules.focus import Focus
+from simlab.guardrails.rules.glr import Glr
+from simlab.guardrails.rules.group_sequential import HaybittlePeto, OBrienFleming, Pocock
 from simlab.guardrails.rules.limits import Above, Below
+from simlab.guardrails.rules.mixture import MixtureSprt, NormalMixture
+from simlab.guardrails.rules.page_hinkley import PageHinkley
 from simlab.guardrails.rules.repeated_z import RepeatedZ
 from simlab.guardrails.rules.sample_ratio import SampleRatio
+from simlab.guardrails.rules.shewhart import Shewhart
+from simlab.guardrails.rules.shiryaev_roberts import ShiryaevRoberts
+from simlab.guardrails.rules.spending import HwangShihDeCani, KimDeMets, LanDeMets
+from simlab.guardrails.rules.sprt import Sprt
+from simlab.guardrails.rules.srm_chi2 import SampleRatioChi2
 from simlab.settings import readable
 
-_OWN: tuple[type[Rule], ...] = (Never, Random, RepeatedZ, Cusum, Above, Below, SampleRatio)
+_OWN: tuple[type[Rule], ...] = (
+    Never,
+    Random,
+    RepeatedZ,
+    FixedHorizon,
+    Pocock,
+    OBrienFleming,
+    HaybittlePeto,
+    LanDeMets,
+    HwangShihDeCani,
+    KimDeMets,
+    Sprt,
+    MixtureSprt,
+    NormalMixture,
+    AsymptoticCs,
+    Betting,
+    CanaryCounts,
+    Cusum,
+    Ewma,
+    Shewhart,
+    ShiryaevRoberts,
+    PageHinkley,
+    Glr,
+    Focus,
+    Bocpd,
+    ESr,
+    ECusum,
+    Above,
+    Below,
+    SampleRatioChi2,
+    SampleRatio,
+)
 GROUP = "simlab.rules"
 
 

@@ -26,6 +26,7 @@ class Takes(Enum):
     STANDARDISED = "standardised"
     LEVEL = "level"
     ARM_COUNTS = "arm counts"
+    EVENT_COUNTS = "event counts"
     NOTHING = "nothing"
 
 
@@ -72,7 +73,8 @@ class Observation:
     information : float64[streams, lanes]
         1 / SE^2 of the unstandardised difference; NaN for a level.
     counts : float64[parts, 2, streams, lanes] or None
-        Users first seen in treatment and in control, for a rule that takes arm counts.
+        Users first seen in treatment and in control, for a rule that takes arm counts; the metric's events in the two arms for
+        one that takes event counts, control first where fewer events are worse.
     shares : float64[parts, 2, lanes] or None
         Planned shares of the two arms in each part.
     valid : bool[streams, lanes]
@@ -83,6 +85,8 @@ class Observation:
         Lane numbers.
     seed : int
         For rules that draw numbers of their own.
+    exposures : float64[parts, 2, streams, lanes] or None
+        Observations behind the event counts, in the same order.
     """
 
     value: Floats
@@ -93,6 +97,7 @@ class Observation:
     time: int
     lanes: Integers
     seed: int
+    exposures: Floats | None = None
 
 
 class Step(NamedTuple):

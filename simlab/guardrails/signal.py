@@ -18,6 +18,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from annotated_types import Ge, Gt, MinLen
 
+from simlab.guardrails.contrast import SMALLER, TERMS, contrast
 from simlab.guardrails.look import CONTROL, TREATMENT, Bools, Floats, Look, Sums
 from simlab.guardrails.rule import Observation, Takes
 from simlab.settings import settings
@@ -25,11 +26,6 @@ from simlab.ticks import Duration, Period, Real
 
 Of = Literal["everyone", "treatment", "control"]
 Compare = Literal["difference", "ratio", "shares"]
-
-_ROUNDING = 1e-12
-
-# The terms of a level are (observations, total); those of a comparison stand here by name.
-_TREATMENT_SUM, _CONTROL_SUM, _VARIANCE, _WEIGHT, _SMALLER = range(5)
 
 
 class Baseline(NamedTuple):
@@ -128,6 +124,10 @@ class Watch:
             return True
         if self.compare == "shares" or takes is Takes.ARM_COUNTS:
             return self.compare == "shares" and takes is Takes.ARM_COUNTS
+        if takes is Takes.EVENT_COUNTS:
+            # Events are counted once, as they come, and only a ratio can be other than 1 when all is well.
+            once = not self.over and self.min_count == 1
+            return once and (self.compare == "ratio" or (self.compare == "difference" and not self.null))
         if takes is Takes.STANDARDISED and self.compare is None:
             return self.baseline is not None or (self.target is not None and self.spread is not None)
         return True
@@ -148,7 +148,7 @@ class Signal(Watch):
     def initial(self, segments: int, lanes: int, *, every: int) -> SignalState:
         """Return the state before the first look, for looks every `every` milliseconds."""
         streams = self.streams(segments)
-        terms = 2 if self.compare is None else 5
+        terms = 2 if self.compare is None else TERMS
         looks = max(1, -(-self.over // every))
         zero = np.zeros((streams, lanes))
         window = np.zeros((looks - 1, terms, streams, lanes))
@@ -177,6 +177,8 @@ class Signal(Watch):
             return self._answer(state, look, valid=np.broadcast_to(open_lanes, state.waiting.shape[1:]))
         if self.compare == "shares":
             return self._observe_shares(state, look, open_lanes & (elapsed > self.warmup))
+        if takes is Takes.EVENT_COUNTS:
+            return self._observe_events(state, look, open_lanes & (elapsed >= self.warmup))
         return self._observe_metric(state, look, open_lanes, takes, elapsed)
 
     def retired(self, look: Look) -> Bools:
@@ -190,10 +192,24 @@ class Signal(Watch):
         valid = np.broadcast_to(open_lanes, counts.shape[2:])
         return self._answer(state, look, valid=valid, counts=counts)
 
+    def _observe_events(self, state: SignalState, look: Look, open_lanes: Bools) -> Signalled:
+        sums = Sums(*(np.moveaxis(self._by_stream(values)[:, :, :2], 2, 1) for values in look.sums[self.watch or ""]))
+        # Values other than 0 and 1 are no events.
+        events = (sums.total == sums.squares).all(axis=(0, 1))
+        both = (sums.observations > 0).all(axis=1).any(axis=0)
+        expected = np.array([self._null if self.compare == "ratio" else 1.0, 1.0])[:, None, None]
+        return self._answer(
+            state,
+            look,
+            valid=open_lanes & events & both,
+            counts=sums.total[:, :: self._sign],
+            exposures=(sums.observations * expected)[:, :: self._sign],
+        )
+
     def _observe_metric(self, state: SignalState, look: Look, open_lanes: Bools, takes: Takes, elapsed: int) -> Signalled:
         sums = Sums(*(self._by_stream(values) for values in look.sums[self.watch or ""]))
-        terms = state.waiting + (self._level(sums) if self.compare is None else self._comparison(sums))
-        observations = terms[0 if self.compare is None else _SMALLER]
+        terms = state.waiting + (self._level(sums) if self.compare is None else self._contrast(sums))
+        observations = terms[0 if self.compare is None else SMALLER]
         enough = observations >= self.min_count
         taken = open_lanes & enough & (elapsed > self.warmup)
         # A warm-up leaves nothing waiting; a thin cell keeps what it has.
@@ -217,33 +233,14 @@ class Signal(Watch):
         observations, total = (values.sum(axis=(0, 2)) if arm is None else values[:, :, arm].sum(axis=0) for values in sums[:2])
         return np.stack([observations, total])
 
-    def _comparison(self, sums: Sums) -> Floats:
-        """Return the terms of `U`, `V`, the weight and the smaller arm's count, float64[5, streams, lanes]."""
-        count, total, squares = (np.moveaxis(values, 2, 0)[:2] for values in sums)
-        usable = (count[0] > 0) & (count[1] > 0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean = total / count
-            weight = count[0] * count[1] / count.sum(axis=0)
-            variance = self._variance(count, total, squares, mean)
-            stacked = np.stack([weight * mean[0], weight * mean[1], weight**2 * variance, weight])
-        terms = np.where(usable, stacked, 0.0).sum(axis=1)
-        # What cannot be compared does not count towards the minimum.
-        smaller = np.where(usable, count, 0.0).sum(axis=1).min(axis=0)
-        return np.concatenate([terms, smaller[None]])
-
-    def _variance(self, count: Floats, total: Floats, squares: Floats, mean: Floats) -> Floats:
-        if self._null == self._equal:
-            n = count.sum(axis=0)
-            together = _variance_of(n, squares.sum(axis=0), total.sum(axis=0) / n)
-            return np.asarray(together * (1 / count[0] + 1 / count[1]))
-        apart = _variance_of(count, squares, mean) / count
+    def _contrast(self, sums: Sums) -> Floats:
         factor = self._null if self.compare == "ratio" else 1.0
-        return np.asarray(apart[0] + factor**2 * apart[1])
+        return contrast(sums, null_ratio=factor, together=self._null == self._equal)
 
     def _answer_comparison(
         self, state: SignalState, look: Look, terms: Floats, taken: Bools, skipped: Bools, takes: Takes
     ) -> Signalled:
-        treated, control, variance, weight = terms[:4]
+        treated, control, variance, weight = terms[:SMALLER]
         with np.errstate(divide="ignore", invalid="ignore"):
             if takes is Takes.LEVEL:
                 value = treated / control if self.compare == "ratio" else (treated - control) / weight
@@ -304,6 +301,7 @@ class Signal(Watch):
         value: Floats | None = None,
         information: Floats | None = None,
         counts: Floats | None = None,
+        exposures: Floats | None = None,
         skipped: Bools | None = None,
     ) -> Signalled:
         nothing = np.full(valid.shape, np.nan)
@@ -316,14 +314,9 @@ class Signal(Watch):
             time=look.time,
             lanes=look.lanes,
             seed=look.seed,
+            exposures=exposures,
         )
         return Signalled(state, seen, np.zeros_like(valid) if skipped is None else skipped)
-
-
-def _variance_of(count: Floats, squares: Floats, mean: Floats) -> Floats:
-    """Return the variance with count - 1 in the denominator; what rounding leaves of equal values is none."""
-    distances = squares - count * mean**2
-    return np.asarray(np.where(distances > _ROUNDING * squares, distances, 0.0) / np.maximum(count - 1, 1.0))
 
 
 def _learn(baseline: Baseline, value: Floats, valid: Bools) -> Baseline:

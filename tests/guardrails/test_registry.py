@@ -57,8 +57,9 @@ def test_every_rule_keeps_the_contract() -> None:
 
 
 def with_required(rule: Any) -> Rule:
-    """Return a rule with its defaults, and 0.1 for each setting that has none."""
-    made: Rule = rule(**{field.name: 0.1 for field in fields(rule) if field.default is MISSING})
+    """Return a rule with its defaults, and 4 looks or 0.1 for each setting that has none."""
+    required = {field.name: 4 if field.name == "looks" else 0.1 for field in fields(rule) if field.default is MISSING}
+    made: Rule = rule(**required)
     return made
 
 

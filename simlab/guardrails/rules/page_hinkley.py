@@ -1,0 +1,109 @@
+"""Page-Hinkley: CUSUM against the running mean of all looks, where no baseline is known.
+
+Page, "Continuous inspection schemes", Biometrika 41 (1954); Hinkley, "Inference about the change-point from cumulative sum
+tests", Biometrika 58 (1971). The running mean takes in the newest look, and sums may fade, as in Sebastião & Fernandes,
+"Supporting the Page-Hinkley test with empirical mode decomposition for change detection", ISMIS (2017).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from annotated_types import Ge, Gt, Le
+
+from simlab.guardrails.look import Floats
+from simlab.guardrails.rule import Observation, Step, Takes
+from simlab.settings import settings
+
+
+class PageHinkleyState(NamedTuple):
+    """Running mean, the two sums and their extremes.
+
+    Attributes
+    ----------
+    looks : float64[streams, lanes]
+        How many were seen.
+    mean : float64[streams, lanes]
+        Of all of them.
+    rising, lowest : float64[streams, lanes]
+        m, the sum that grows with the mean, and its minimum.
+    falling, highest : float64[streams, lanes]
+        The sum that shrinks with it, and its maximum.
+    """
+
+    looks: Floats
+    mean: Floats
+    rising: Floats
+    lowest: Floats
+    falling: Floats
+    highest: Floats
+
+
+@settings
+class PageHinkley:
+    """m_t = m_(t-1) + x_t - mean(x_1..x_t) - delta; alarm at m_t - min m >= lambda.
+
+    It learns its baseline from the stream itself, a harm included: a slow drift is learnt away. It promises nothing. The
+    widespread setting delta 0.005, lambda 50 alarms in nearly every stream of a few thousand looks of plain noise.
+
+    Parameters
+    ----------
+    delta : float
+        Allowance in standard deviations of a look: half the shift to be found soonest.
+    lambda_ : float
+        Threshold in standard deviations of a look (``lambda`` in files).
+    min_looks : int
+        No alarm before this many looks.
+    fading : float
+        Factor by which the sums shrink at each look; 1, the paper's, keeps all.
+    sides : {1, 2}
+        1 alarms on harm only; 2 also on an improvement, max M - M of the sums with + delta.
+
+    Examples
+    --------
+    >>> from simlab.run_lengths import statistics
+    >>> statistics(PageHinkley(delta=0.5, lambda_=8, min_looks=1), [0.0, 0.0, 3.0, 3.0])
+    array([0. , 0. , 1.5, 2.5])
+    """
+
+    delta: Annotated[float, Ge(0)] = 0.5
+    lambda_: Annotated[float, Gt(0)] = 8.0
+    min_looks: Annotated[int, Ge(1)] = 30
+    fading: Annotated[float, Gt(0), Le(1)] = 1.0
+    sides: Literal[1, 2] = 1
+
+    key: ClassVar[str] = "page_hinkley"
+    takes: ClassVar[Takes] = Takes.STANDARDISED
+    paper: ClassVar[str] = "Page, Continuous inspection schemes, Biometrika 1954"
+    ladder: ClassVar[str] = "m - min m, in standard deviations of a look"
+
+    @property
+    def threshold(self) -> float:
+        """The lambda of the files."""
+        return self.lambda_
+
+    @property
+    def guarantee(self) -> None:
+        """It promises nothing."""
+
+    def initial(self, streams: int, lanes: int, *, every: int) -> PageHinkleyState:  # noqa: ARG002
+        """Return empty sums."""
+        return PageHinkleyState(*np.zeros((6, streams, lanes)))
+
+    def update(self, state: PageHinkleyState, seen: Observation) -> Step:
+        """Take in one look: first the mean, then the sums."""
+        looks = state.looks + 1.0
+        mean = state.mean + (seen.value - state.mean) / looks
+        distance = seen.value - mean
+        rising = self.fading * state.rising + distance - self.delta
+        lowest = np.minimum(state.lowest, rising)
+        judged = looks >= self.min_looks
+        harm = judged * (rising - lowest)
+        if self.sides == 1:
+            return Step(PageHinkleyState(looks, mean, rising, lowest, state.falling, state.highest), harm, worse=True)
+        falling = self.fading * state.falling + distance + self.delta
+        highest = np.maximum(state.highest, falling)
+        gain = judged * (highest - falling)
+        kept = PageHinkleyState(looks, mean, rising, lowest, falling, highest)
+        return Step(kept, np.maximum(harm, gain), worse=harm >= gain)
