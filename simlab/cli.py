@@ -170,6 +170,16 @@ def schema(kind: str) -> int:
 
 
 @cli.command()
+@click.argument("key", required=False)
+def rules(key: str | None) -> int:
+    """List the catalogue of rules, or print the page of the rule KEY."""
+    from simlab.catalogue import list_of_rules, page_of
+
+    click.echo(list_of_rules() if key is None else page_of(key))
+    return EXIT_PASSED
+
+
+@cli.command()
 def scenarios() -> int:
     """List the shipped files that `run`, `replay` and `validate` take by name."""
     from simlab.shipped import scenarios_folder, shipped

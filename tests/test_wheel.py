@@ -23,7 +23,9 @@ def test_a_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:
     # The unpacked wheel goes before the checkout, and the working folder is neither.
     environment = os.environ | {"PYTHONPATH": str(unpacked)}
     code = "import simlab, simlab.shipped as s; print(simlab.__file__); print(s.scenarios_folder())"
-    where = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    where = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
     assert where.stdout.splitlines() == [str(unpacked / "simlab" / "__init__.py"), str(unpacked / "simlab" / "scenarios")]
     arguments = ["run", "studies/checkout-canary", "--set", "lanes.start=20", "--set", "lanes.cap=20", "--workers", "1"]
     done = subprocess.run(

@@ -6,7 +6,6 @@ Run ``python -m tests.benchmarks.w1`` from the project's root; `README.md` besid
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import platform
 import statistics
@@ -125,9 +124,7 @@ def measured(plan: Plan, *, lanes: int, repeats: int) -> list[Repeat]:
     starts = window_starts(plan.settings[0].scenario.clock.horizon, workload.day)
     # Two lanes compile or load every kernel, and leave the block of the measurement untouched.
     simulate(plan, Block(0, 0, 2))
-    return [
-        Repeat(naive_nanoseconds(workload, starts, seed=seed), simlab_nanoseconds(plan, lanes)) for seed in range(repeats)
-    ]
+    return [Repeat(naive_nanoseconds(workload, starts, seed=seed), simlab_nanoseconds(plan, lanes)) for seed in range(repeats)]
 
 
 def spread(values: list[float]) -> str:

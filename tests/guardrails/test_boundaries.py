@@ -37,9 +37,7 @@ def stays_inside(bounds: ArrayLike, fractions: ArrayLike, *, sides: Sides, drift
     limits = np.asarray(bounds, dtype=float)
     covariance = np.sqrt(np.minimum.outer(t, t) / np.maximum.outer(t, t))
     low = -limits if sides == 2 else np.full(t.size, -np.inf)
-    joint = multivariate_normal(
-        mean=drift * np.sqrt(t), cov=covariance, abseps=1e-8, releps=1e-8, maxpts=2_000_000, seed=1
-    )
+    joint = multivariate_normal(mean=drift * np.sqrt(t), cov=covariance, abseps=1e-8, releps=1e-8, maxpts=2_000_000, seed=1)
     return float(joint.cdf(limits, lower_limit=low))
 
 
@@ -47,9 +45,7 @@ def stays_inside(bounds: ArrayLike, fractions: ArrayLike, *, sides: Sides, drift
 
 
 # Armitage, McPherson & Rowe, JRSS A 132 (1969), |z| > 1.96.
-@pytest.mark.parametrize(
-    ("looks", "published"), [(1, 0.05), (2, 0.08312), (5, 0.14169), (10, 0.19336), (50, 0.32045)]
-)
+@pytest.mark.parametrize(("looks", "published"), [(1, 0.05), (2, 0.08312), (5, 0.14169), (10, 0.19336), (50, 0.32045)])
 def test_price_of_peeking(looks: int, published: float) -> None:
     assert crossing_probability([norm.isf(0.025)] * looks, equal(looks)).total == pytest.approx(published, abs=5e-6)
 
@@ -94,9 +90,7 @@ def test_power_under_a_drift(shape: Floats, inflation: float) -> None:
 @pytest.mark.parametrize("sides", [1, 2])
 @pytest.mark.parametrize("drift", [0.0, 2.5, -1.5])
 @pytest.mark.parametrize("fractions", [(0.2, 0.5, 1.0), (0.01, 0.98, 1.0), (0.3, 0.302, 0.9)])
-def test_crossing_is_what_the_joint_distribution_says(
-    sides: Sides, drift: float, fractions: tuple[float, ...]
-) -> None:
+def test_crossing_is_what_the_joint_distribution_says(sides: Sides, drift: float, fractions: tuple[float, ...]) -> None:
     bounds = [2.4, 1.7, 2.0]
     found = crossing_probability(bounds, fractions, sides=sides, drift=drift)
     expected = 1 - stays_inside(bounds, fractions, sides=sides, drift=drift)

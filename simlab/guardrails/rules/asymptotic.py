@@ -43,8 +43,9 @@ class SpreadState(NamedTuple):
 class AsymptoticCs:
     """Zero outside the asymptotic confidence sequence of the mean of the looks, its spread learnt from them. Two-sided.
 
-    Independent looks of one distribution with a finite variance, which need not be 1. Up to look `start` the statistic is -inf:
-    so few looks do not tell a spread. While all looks have been equal there is no spread, and the look is unknown.
+    Independent looks of one distribution with a finite variance, which need not be 1. Before look `start` the statistic is -inf:
+    so few looks do not tell a spread, and skewed values want more of them. While all looks have been equal there is no spread,
+    and the look is unknown.
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ class AsymptoticCs:
         squares = state.squares + distance * (value - mean)
         weight = looks * self._r2
         # mean^2 / sd^2 with sd^2 = squares / looks; without a spread it is no number.
-        ratio = np.where(squares > 0, mean**2 * looks / squares, np.nan)
+        ratio = mean**2 * looks / np.where(squares > 0, squares, np.nan)
         log_e = 0.5 * (looks * weight / (weight + 1) * ratio - np.log1p(weight))
         # A value that is no number must not pass for a look before the start.
         early = (looks < self.start) & np.isfinite(value)

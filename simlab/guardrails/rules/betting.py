@@ -44,10 +44,10 @@ class Betting:
 
     The bets are aGRAPA's, truncated: l_i = (mean - m) / (variance + (mean - m)^2), between 0 and cap / m, from the looks before
 
-        mean = (m + sum X) / (looks + 1),   variance = (m (1 - m) + sum (X_j - mean_j)^2) / (looks + 1),
+        mean = (m + sum X) / (looks + 1),   variance = (min(m, 1 - m)^2 / 4 + sum (X_j - mean_j)^2) / (looks + 1).
 
-    which start from the null mean and the largest variance that a value in [0, 1] can have with it; the paper starts them at 1/2
-    and 1/4, far from a rate of 1 %. For ``harm: below``, 1 - X and 1 - m take the places of X and m. Values outside [0, 1] are
+    The paper starts them at 1/2 and 1/4, far from a rate of 1 % that is the mean of many requests. For ``harm: below``, 1 - X and
+    1 - m take the places of X and m; if m is small that is slow, since a bet must survive X = 1. Values outside [0, 1] are
     unknown. Needs looks whose mean, given the looks before, is at most m; no variance, no distribution.
 
     Parameters
@@ -110,5 +110,5 @@ class Betting:
 
     def _bet(self, state: BettingState, null: float) -> Floats:
         excess = (null + state.total) / (state.looks + 1) - null
-        variance = (null * (1 - null) + state.squares) / (state.looks + 1)
+        variance = (min(null, 1 - null) ** 2 / 4 + state.squares) / (state.looks + 1)
         return np.clip(excess / (variance + excess**2), 0.0, self.cap / null)

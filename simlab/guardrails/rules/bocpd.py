@@ -112,12 +112,17 @@ class Bocpd:
 
     def _growth(self, state: BocpdState, value: Floats) -> Floats:
         """Return the log posterior of the run length before this look's chance of a change, float64[longest + 1, ...]."""
-        precision = self._precision()
-        spread = 1.0 + 1.0 / precision
-        distance = value - self._means(state.sums)
-        joint = state.log_posterior - 0.5 * (distance * distance / spread + np.log(spread))
-        top = joint.max(axis=0)
-        return np.asarray(joint - (top + np.log(np.exp(joint - top).sum(axis=0))))
+        spread = 1.0 + 1.0 / self._precision()
+        # In place, since the arrays are large: minus half the squared distance over its variance, then the rest.
+        joint = self._means(state.sums)
+        np.subtract(value, joint, out=joint)
+        np.multiply(joint, joint, out=joint)
+        np.multiply(joint, -0.5 / spread, out=joint)
+        np.subtract(joint, 0.5 * np.log(spread), out=joint)
+        np.add(joint, state.log_posterior, out=joint)
+        np.subtract(joint, joint.max(axis=0), out=joint)
+        np.subtract(joint, np.log(np.exp(joint).sum(axis=0)), out=joint)
+        return joint
 
     def _judge(self, state: BocpdState) -> Step:
         runs = np.arange(self.w + 1.0)[:, None, None]
@@ -132,4 +137,6 @@ class Bocpd:
 
     def _means(self, sums: Floats) -> Floats:
         """Return the posterior means of runs of 0, 1, ... looks."""
-        return (self.mean / self.variance + sums) / self._precision()[: len(sums)]
+        precision = self._precision()[: len(sums)]
+        means = sums * (1.0 / precision)
+        return np.add(means, self.mean / self.variance / precision, out=means)

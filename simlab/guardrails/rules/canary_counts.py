@@ -37,8 +37,8 @@ class CanaryCounts:
     """Mean over a grid of rate ratios of the likelihood ratio of the events' split >= 1 / alpha.
 
     The grid has 12 ratios from `smallest` to `largest`, their logs in geometric progression, all as likely. Between two of them
-    less than 3 % of the evidence is lost; a harm somewhat smaller than the smallest is found too, later. An event must not
-    depend on others: users who fail again and again void the claim.
+    less than 3 % of the evidence is lost; a harm below the smallest is found later, and one below half of it never. An event
+    must not depend on others: users who fail again and again void the claim.
 
     Parameters
     ----------

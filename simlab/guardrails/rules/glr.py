@@ -65,7 +65,7 @@ class Glr:
         sums[0] = seen.value
         np.add(state[:-1], seen.value, out=sums[1:])
         # A sum that would reach back before the first look is that of all looks over too large a count: never the largest.
-        scaled = sums / np.sqrt(np.arange(1.0, self.window + 1.0))[:, None, None]
+        scaled = sums * (np.arange(1.0, self.window + 1.0) ** -0.5)[:, None, None]
         rise = np.maximum(scaled.max(axis=0), 0.0)
         if self.sides == 1:
             return Step(sums, 0.5 * rise * rise, worse=True)

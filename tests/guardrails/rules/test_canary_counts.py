@@ -90,7 +90,7 @@ def test_the_error_is_kept_under_a_ramp_and_a_daily_cycle(sides: int) -> None:
     assert 0.01 < found < 0.1 + Z * math.sqrt(0.1 * 0.9 / lanes)
 
 
-@pytest.mark.parametrize("ratio", [1.03, 1.5, 20.0])
+@pytest.mark.parametrize("ratio", [1.04, 1.5, 20.0])
 def test_harm_inside_and_outside_the_grid_is_found(ratio: float) -> None:
     rule, per_look = CanaryCounts(), 4000 if ratio < 1.1 else 40
 
@@ -98,7 +98,7 @@ def test_harm_inside_and_outside_the_grid_is_found(ratio: float) -> None:
         counts = generator.poisson([[per_look * ratio], [per_look]], (2, count))
         return seen_counts(counts[None, :, None], exposures=np.full((1, 2, 1, count), 1e5))
 
-    # 100 looks are 10 standard errors or more, and the rule needs fewer than 5.
+    # At 100 looks the log-likelihood ratio of the nearest ratio of the grid is 6 standard deviations or more above its threshold.
     assert ever_alarmed(rule, draw, looks=100, lanes=500, seed=2).all()
 
 

@@ -60,7 +60,9 @@ def test_published_critical_values(looks: int, tau2: float, critical: float) -> 
     value = critical / math.sqrt(looks)
     statistic = run_all(rule, [seen([[value, -value]])] * looks)[-1, 0]
     # d log E / dz = z n tau2 / (1 + n tau2); the published |z| have three or four decimals.
-    assert statistic.tolist() == pytest.approx([rule.threshold] * 2, abs=critical * 5e-4 if critical == 3.273 else critical * 5e-5)
+    assert statistic.tolist() == pytest.approx(
+        [rule.threshold] * 2, abs=critical * 5e-4 if critical == 3.273 else critical * 5e-5
+    )
 
 
 @pytest.mark.parametrize("sides", [1, 2])
@@ -77,7 +79,10 @@ def test_its_expectation_is_one(sides: Sides, time: float, r: float) -> None:
 
 @given(st.floats(-50, 50), st.floats(0, 1e4), st.floats(0.01, 100))
 def test_the_two_halves_of_the_mixture_make_the_whole(score: float, time: float, r: float) -> None:
-    one, other = (math.exp(float(log_mixture(np.array(s), np.array(time), r=r, sides=1)) - score**2 / (2 * (time + r))) for s in (score, -score))
+    one, other = (
+        math.exp(float(log_mixture(np.array(s), np.array(time), r=r, sides=1)) - score**2 / (2 * (time + r)))
+        for s in (score, -score)
+    )
     whole = math.exp(float(log_mixture(np.array(score), np.array(time), r=r)) - score**2 / (2 * (time + r)))
     assert (one + other) / 2 == pytest.approx(whole, rel=1e-9)
 

@@ -57,7 +57,9 @@ def test_the_functions_by_hand() -> None:
 
 @given(
     st.lists(st.floats(0.001, 1.5), min_size=2, max_size=20, unique=True),
-    st.sampled_from([*(each(looks=2) for each in RULES), HwangShihDeCani(looks=2, gamma=40), LanDeMets(looks=2, spending="pocock")]),
+    st.sampled_from(
+        [*(each(looks=2) for each in RULES), HwangShihDeCani(looks=2, gamma=40), LanDeMets(looks=2, spending="pocock")]
+    ),
 )
 def test_all_is_spent_at_the_end_and_nothing_given_back(fractions: list[float], rule: Spending) -> None:
     spent = rule.spent([0.0 + 1e-9, *sorted(fractions), 1.0 if max(fractions) < 1 else 2.0])

@@ -1,0 +1,70 @@
+"""The catalogue of rules in words: one line each, and one page each."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import MISSING, fields
+
+from simlab.documents import did_you_mean
+from simlab.errors import SimlabError
+from simlab.guardrails.registry import rules
+from simlab.guardrails.rule import Guarantee, Rule
+from simlab.settings import file_name
+
+
+def guarantee_words(guarantee: Guarantee | None) -> str:
+    """Return a guarantee in one sentence."""
+    if guarantee is None:
+        return "no guarantee"
+    needed = ", ".join(assumption.value for assumption in guarantee.assumptions)
+    return f"{guarantee.claim}; {'exact' if guarantee.exact else 'asymptotic'}; if {needed}"
+
+
+def _guarantee(rule: type[Rule]) -> str:
+    """Return what a rule guarantees at its default settings."""
+    try:
+        return guarantee_words(rule().guarantee)
+    except TypeError:
+        # A setting without a default has to be given before there is anything to guarantee.
+        return "depends on its settings"
+
+
+def list_of_rules() -> str:
+    """Return one line a rule: key, what it takes, its guarantee at default settings, its paper."""
+    return "\n".join(f"{key}\t{rule.takes.value}\t{_guarantee(rule)}\t{rule.paper}" for key, rule in sorted(rules().items()))
+
+
+def page_of(key: str) -> str:
+    """Return the page of one rule.
+
+    Raises
+    ------
+    SimlabError
+        If there is no such rule.
+    """
+    if key not in rules():
+        raise SimlabError(f"there is no rule {key!r}; {did_you_mean(key, rules()) or 'simlab rules lists them'}")
+    rule = rules()[key]
+    module = inspect.getdoc(inspect.getmodule(rule)) or ""
+    settings = [f"  {file_name(field.name)}{_default(field.default)}" for field in fields(rule)]  # type: ignore[arg-type]
+    return "\n".join(
+        [
+            key,
+            "",
+            inspect.getdoc(rule) or "",
+            "",
+            "Settings",
+            *(settings or ["  none"]),
+            "",
+            f"Takes: {rule.takes.value}",
+            f"Ladder coordinate: {rule.ladder}",
+            f"Guarantee: {_guarantee(rule)}",
+            f"Paper: {rule.paper}",
+            "",
+            module,
+        ]
+    )
+
+
+def _default(value: object) -> str:
+    return "" if value is MISSING else f" (default {value})"
