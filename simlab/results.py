@@ -18,6 +18,7 @@ from simlab import __version__
 from simlab.engine import Trace
 from simlab.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_PASSED
 from simlab.measures.gates import FAILED, INCONCLUSIVE, PASSED, Verdict
+from simlab.measures.guarantees import GuaranteeCheck
 from simlab.measures.outcomes import Rows
 from simlab.measures.performance import Difference, Performance
 from simlab.plan import Plan
@@ -91,6 +92,8 @@ class ScenarioResult:
         One a policy.
     differences : tuple of Difference
         One a pair of policies.
+    guarantees : tuple of GuaranteeCheck
+        Of every guardrail.
     traces : tuple of Trace
         A few lanes, look by look.
     """
@@ -103,6 +106,7 @@ class ScenarioResult:
     rows: Rows
     performances: tuple[Performance, ...]
     differences: tuple[Difference, ...]
+    guarantees: tuple[GuaranteeCheck, ...]
     traces: tuple[Trace, ...]
 
 
@@ -181,6 +185,7 @@ def _scenario_dict(scenario: ScenarioResult) -> dict[str, Any]:
         "planned_onset_minutes": None if scenario.planned_onset is None else scenario.planned_onset / 60_000,
         "performances": [asdict(performance) for performance in scenario.performances],
         "differences": [asdict(difference) for difference in scenario.differences],
+        "guarantees": [{**asdict(check), "verdict": check.verdict} for check in scenario.guarantees],
     }
 
 

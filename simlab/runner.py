@@ -20,6 +20,7 @@ from simlab.engine import Block, BlockResult, simulate
 from simlab.errors import WorkerDiedError
 from simlab.kept import keep, read_kept
 from simlab.measures.gates import INCONCLUSIVE, Verdict, judge
+from simlab.measures.guarantees import check_guarantees
 from simlab.measures.outcomes import Outcomes, detection_limit, gather, outcomes_of
 from simlab.measures.performance import difference, performance
 from simlab.plan import Plan, ScenarioSetting
@@ -161,6 +162,7 @@ def _scenario_result(setting: ScenarioSetting, blocks: list[BlockResult]) -> Sce
         rows=gather(blocks),
         performances=performances,
         differences=differences,
+        guarantees=check_guarantees(setting.policies, setting.scenario),
         traces=first_block.traces,
     )
 

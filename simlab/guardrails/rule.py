@@ -37,8 +37,9 @@ class Assumption(Enum):
     NORMAL = "observations are standard normal when all is well"
     KNOWN_VARIANCE = "the variance is known and not estimated from the same data"
     BOUNDED = "values are bounded"
-    CONSTANT_SHARES = "the planned shares of the arms are constant, or each step is tested under its own"
-    PLANNED_LOOKS = "looks come as planned in number and information"
+    CONSTANT_SHARES = "the planned shares of the arms are constant"
+    PLANNED_LOOKS = "there are no more looks than planned"
+    EQUAL_INFORMATION = "looks come as planned, each with the same information"
     FINAL_DATA = "data are not revised after a look"
 
 

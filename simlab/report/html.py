@@ -169,6 +169,12 @@ def _sections(result: Result, drawn: _Figures) -> tuple[Section, ...]:
             tuple(_differences(scenario) for scenario in every),
         ),
         Section(
+            "guarantees",
+            "Guarantees",
+            "What each rule promises by its own paper, and what in the scenario keeps the promise from applying.",
+            tuple(_guarantees(scenario) for scenario in every),
+        ),
+        Section(
             "exposure",
             "Exposure timelines",
             "A few lanes look by look: the share of users exposed, when the harm began, the first action, the containment.",
@@ -274,6 +280,14 @@ def _differences(scenario: ScenarioResult) -> Part:
 
     caption = "First minus second. Below each value its 95 % interval and n lanes; pp: percentage points."
     return Part(scenario.name, None, (Table(caption, heads, tuple(row(pair) for pair in scenario.differences)),))
+
+
+def _guarantees(scenario: ScenarioResult) -> Part:
+    if not scenario.guarantees:
+        return Part(scenario.name, None, (), "No guardrail watches this scenario.")
+    heads = ("Policy", "Rule", "Claim", "Here")
+    rows = tuple(Row((check.policy, check.rule), (check.claim or "none", check.verdict)) for check in scenario.guarantees)
+    return Part(scenario.name, None, (Table("Guarantees, guardrail by guardrail", heads, rows),))
 
 
 def _exposure(scenario: ScenarioResult, drawn: _Figures) -> Part:

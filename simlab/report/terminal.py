@@ -112,6 +112,9 @@ def _print_scenario(console: Console, scenario: ScenarioResult) -> None:
         _print(console, f"{note} Users: in lanes whose harm began before any action.", style="dim")
     else:
         _print(console, "This scenario has no harm.", style="dim")
+    for check in scenario.guarantees:
+        if check.claim:
+            _print(console, f"{check.policy}, {check.rule}: {check.claim}: {check.verdict}", style="dim")
     console.print()
 
 

@@ -93,7 +93,7 @@ class SampleRatio:
     def guarantee(self) -> Guarantee:
         """Ville's inequality for the product of e-values."""
         claim = f"alarms with probability at most {self.alpha:g} however often it looks"
-        return Guarantee(claim, (Assumption.CONSTANT_SHARES, Assumption.FINAL_DATA), exact=True)
+        return Guarantee(claim, (Assumption.FINAL_DATA,), exact=True)
 
     def with_alpha(self, alpha: float) -> SampleRatio:
         """Return the same test at the error probability `alpha`."""
