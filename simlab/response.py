@@ -252,7 +252,9 @@ class Responder:
 
     def move(self, time: int) -> None:
         """Let the ramp's clock run over the tick that has just ended, and advance where nothing holds it."""
-        unheld = ~(self._held() | self._paused | self.ended)
+        # Before the first exposure there is nothing to judge, so only a pause keeps a rollout from beginning.
+        held = self._held() & (self.position > 0)
+        unheld = ~(held | self._paused | self.ended)
         self._advance(time, unheld & (self._left <= 0))
 
     def elapse(self) -> None:

@@ -182,7 +182,7 @@ def run_length(
     Examples
     --------
     >>> found = run_length({"shewhart": {"sigmas": 2}}, lambda rng, n: rng.normal(1, 1, n), lanes=1000, horizon=1000, seed=1)
-    >>> found.mean.low < 6.30 < found.mean.high
+    >>> bool(found.mean.low < 6.30 < found.mean.high)
     True
     """
     if lanes < 1 or horizon < 1:

@@ -214,7 +214,7 @@ class _Gathered:
         """Return the look at `time`. A missing look leaves its data for the next one; without new data it is missing too."""
         missing = self.noise.missing(time) | self._empty
         given = ~missing
-        no_control = self.strata.control_ended[self._position] & ~(self._shares[:, 1] > 0).any(axis=0)
+        one_armed = self.strata.one_armed[self._position] & ~(self._shares > 0).all(axis=1).any(axis=0)
         look = Look(
             time=time,
             start=self._start,
@@ -225,7 +225,7 @@ class _Gathered:
             first_seen=None if self._first_seen is None else self._first_seen * given,
             shares=self._shares,
             missing=missing,
-            control_ended=no_control,
+            one_armed=one_armed,
         )
         self._start = np.where(given, self._end, self._start)
         self._clear(given)

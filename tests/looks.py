@@ -63,7 +63,7 @@ def make_look(
     first_seen: Floats | None = None,
     shares: ArrayLike = (0.5, 0.5),
     missing: ArrayLike = False,
-    control_ended: ArrayLike = False,
+    one_armed: ArrayLike = False,
 ) -> Look:
     """Return a look over the tick before `time`; a missing lane has no sums, one `Sums` alone is the metric ``m``.
 
@@ -71,7 +71,7 @@ def make_look(
     """
     named = {"m": sums} if isinstance(sums, Sums) else dict(sums or {})
     given = [array for each in named.values() for array in each] + ([] if first_seen is None else [first_seen])
-    sizes = [array.shape[-1] for array in given] + [np.size(missing), np.size(control_ended)]
+    sizes = [array.shape[-1] for array in given] + [np.size(missing), np.size(one_armed)]
     numbers = np.arange(max(sizes)) if lanes is None else np.asarray(lanes)
     count = numbers.size
     planned = np.asarray(shares, dtype=float)
@@ -88,7 +88,7 @@ def make_look(
         first_seen=None if first_seen is None else first_seen * arrived,
         shares=np.broadcast_to(planned, (*planned.shape[:2], count)),
         missing=lost,
-        control_ended=np.broadcast_to(np.asarray(control_ended), (count,)),
+        one_armed=np.broadcast_to(np.asarray(one_armed), (count,)),
     )
 
 
@@ -103,7 +103,7 @@ def only(look: Look, index: Any) -> Look:
         first_seen=None if look.first_seen is None else look.first_seen[..., index],
         shares=look.shares[..., index],
         missing=look.missing[index],
-        control_ended=look.control_ended[index],
+        one_armed=look.one_armed[index],
     )
 
 
@@ -125,7 +125,7 @@ def random_looks(seed: int, *, count: int, lanes: int, moved: Iterable[int] = ()
                 first_seen=seen,
                 shares=shares,
                 missing=missing,
-                control_ended=ended,
+                one_armed=ended,
             )
         )
     return made

@@ -138,6 +138,13 @@ def test_power_rises_with_exposure() -> None:
     assert detected[0] < detected[1] < detected[2]
 
 
+def test_a_rollout_begins_although_nothing_can_be_compared_yet() -> None:
+    late = changed(SCENARIO, rollout={**SCENARIO["rollout"], "begins": "2h"})
+    rows = rows_of(plan(scenarios=[late], policies=[{"name": "cusum", "guardrails": [{**CUSUM, "on_unknown": "alarm"}]}]))
+    assert (rows["onset"][rows["harmed"]] >= 24 + 10).all()
+    assert (rows["action_time"][rows["action_time"] >= 0] > 24).all()
+
+
 def test_two_identical_runs_are_equal_and_another_seed_is_not() -> None:
     one, same, other = (rows_of(plan(scenarios=[FULL], seed=seed)) for seed in (7, 7, 8))
     assert_same(one, same)

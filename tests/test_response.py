@@ -116,6 +116,14 @@ def test_a_ramp_begins_when_it_is_told_to() -> None:
     assert ramp.planned(15).tolist() == [0] * 4 + [1] * 5 + [2] * 6
 
 
+def test_the_last_step_lasts_whatever_its_soak() -> None:
+    ramp = RampPlan(np.array([0, 5, 7]))
+    held = responder(ramp=ramp)
+    history = History(held, 40)
+    assert [int(each[0]) for each in history.position] == ramp.planned(40).tolist() == [1] * 5 + [2] * 35
+    assert held.completed.tolist() == [5, 5]
+
+
 def test_the_plan_of_a_rollout_is_its_soak_times_rounded_up_to_ticks() -> None:
     steps = (RampStep(expose=0.1, soak=90_000), RampStep(expose=0.5, soak=7 * MINUTE), RampStep(expose=1.0, soak="rest"))
     assert ramp_plan(Rollout(steps=steps, begins=30_000), CLOCK).soak.tolist() == [1, 2, 7, NOT_YET]
@@ -270,9 +278,11 @@ def test_a_rollback_takes_its_time_and_ends_the_watch() -> None:
     assert held.completed.tolist() == [NOT_YET] * 2
 
 
-def test_a_rollback_that_was_ordered_stops_the_ramp_at_once() -> None:
-    history = History(responder("rollback"), 40, {4: [ALARM]})
-    assert max(int(each[0]) for each in history.position) == 1
+@pytest.mark.parametrize("time", [4, 5])
+def test_a_rollback_that_was_ordered_stops_the_ramp_for_good(time: int) -> None:
+    # At 5 the step's soak is over, and later looks find nothing any more.
+    history = History(responder("rollback"), 40, {time: [ALARM], time + 1: [OK], time + 6: [OK]})
+    assert [int(each[0]) for each in history.position] == [1] * (time + 4) + [0] * (36 - time)
 
 
 def test_a_rollback_that_takes_no_time_acts_from_the_next_tick() -> None:

@@ -164,9 +164,17 @@ def test_looks_are_what_a_slow_account_of_the_same_data_gives(
                 lost = arrived == shown or held.noise.missing(look.time)[lane]
                 assert look.missing[lane] == lost
                 assert look.start[lane] == shown
+                assert look.one_armed[lane] == control_has_ended(held, lane, range(shown, arrived), arrived)
                 shown = shown if lost else arrived
                 assert look.end[lane] == shown
                 assert_holds(look, held, lane, range(int(look.start[lane]), shown))
+
+
+def control_has_ended(held: Run, lane: int, ticks: range, arrived: int) -> bool:
+    """Return whether neither the last tick that arrived nor any tick that waits to be judged had a control left."""
+    positions = [held.positions[tick][lane] for tick in ticks]
+    last = held.positions[arrived - 1][lane] if arrived else 0
+    return bool(STRATA.one_armed[last]) and not any(STRATA.shares[position, 1] > 0 for position in positions)
 
 
 def assert_holds(look: Look, held: Run, lane: int, ticks: range) -> None:
@@ -211,7 +219,7 @@ def test_an_earlier_look_is_not_changed_by_what_comes_later() -> None:
         for count in range(every, 30, every):
             cut = run(settings, every=(every,), positions=positions, ticks=count)
             one, other = whole.looks[every][count // every - 1], cut.looks[every][-1]
-            for name in ("start", "end", "shares", "missing", "control_ended"):
+            for name in ("start", "end", "shares", "missing", "one_armed"):
                 np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
             for array, same in zip(arrays_in(one), arrays_in(other), strict=True):
                 np.testing.assert_array_equal(array, same)
@@ -333,16 +341,16 @@ def test_control_has_ended_once_a_look_holds_no_tick_that_had_one() -> None:
     positions = np.where(np.arange(30)[:, None] < 10, 3, 4) + np.zeros((1, 3), dtype=np.int64)
     for every, first in ((1, 11), (2, 12), (4, 16)):
         held = run(telemetry(), every=(every,), positions=positions)
-        assert next(look.time for look in held.looks[every] if look.control_ended.all()) == first
-        assert not any(look.control_ended.any() for look in held.looks[every] if look.time < first)
+        assert next(look.time for look in held.looks[every] if look.one_armed.all()) == first
+        assert not any(look.one_armed.any() for look in held.looks[every] if look.time < first)
 
 
 def test_control_has_ended_while_a_look_without_data_is_missing() -> None:
     positions = np.full((30, 3), LAST)
     held = run(telemetry(missing_looks=0.5), positions=positions)
-    assert all(look.control_ended.all() for look in held.looks[1])
+    assert all(look.one_armed.all() for look in held.looks[1])
 
 
-def test_before_the_ramp_control_has_not_ended() -> None:
+def test_before_the_ramp_there_are_not_two_arms() -> None:
     held = run(telemetry(), positions=np.zeros((30, 3), dtype=np.int64))
-    assert not any(look.control_ended.any() for look in held.looks[1])
+    assert all(look.one_armed.all() for look in held.looks[1])

@@ -64,8 +64,8 @@ class Look:
         Planned share of all users in treatment and in control.
     missing : bool[lanes]
         The look was lost: its sums are zero, and its data come with a later one.
-    control_ended : bool[lanes]
-        The ramp has left no control, by plan.
+    one_armed : bool[lanes]
+        By plan there are not two arms to compare: nobody is exposed yet, or everybody is.
     """
 
     time: int
@@ -77,7 +77,7 @@ class Look:
     first_seen: Floats | None
     shares: Floats
     missing: Bools
-    control_ended: Bools
+    one_armed: Bools
 
 
 class Code(IntEnum):
@@ -107,7 +107,7 @@ class Decision:
     skipped : bool[lanes]
         At least one stream was under its minimum count; its data wait for the next look.
     retired : bool[lanes]
-        A comparison whose control has ended by plan.
+        A comparison that by plan has not two arms to compare.
     """
 
     code: NDArray[np.int8]

@@ -182,8 +182,8 @@ class Signal(Watch):
         return self._observe_metric(state, look, open_lanes, takes, elapsed)
 
     def retired(self, look: Look) -> Bools:
-        """Return the lanes whose comparison has lost its control by plan, bool[lanes]."""
-        return look.control_ended if self.compare is not None else np.zeros_like(look.control_ended)
+        """Return the lanes whose comparison has not two arms by plan, bool[lanes]."""
+        return look.one_armed if self.compare is not None else np.zeros_like(look.one_armed)
 
     def _observe_shares(self, state: SignalState, look: Look, open_lanes: Bools) -> Signalled:
         if look.first_seen is None:

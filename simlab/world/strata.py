@@ -48,9 +48,9 @@ class Strata:
         return np.diff(self.cuts)
 
     @property
-    def control_ended(self) -> NDArray[np.bool_]:
-        """Positions that expose everybody, so that no control is left, bool[positions]."""
-        return np.asarray((self.shares[:, 0] > 0) & (self.shares[:, 1] == 0))
+    def one_armed(self) -> NDArray[np.bool_]:
+        """Positions without both arms, bool[positions]: nobody is exposed yet, or everybody is."""
+        return np.asarray(self.shares.min(axis=1) == 0)
 
 
 def control_begins(exposed: float, control: str) -> float:

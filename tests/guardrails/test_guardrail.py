@@ -140,7 +140,7 @@ def test_one_stream_is_enough_for_an_alarm_and_for_an_unknown() -> None:
 def test_a_comparison_that_has_lost_control_by_plan_is_retired(on_unknown: OnUnknown) -> None:
     guardrail = Guardrail(Signal(watch="m", compare="difference"), Cusum(k=0, h=2), MINUTE, on_unknown=on_unknown)
     harm, alone = events((500, 60), (500, 20)), events((1000, 120), (0, 0))
-    looks = [make_look(harm, time=1), make_look(alone, time=2, control_ended=True), make_look(harm, time=3)]
+    looks = [make_look(harm, time=1), make_look(alone, time=2, one_armed=True), make_look(harm, time=3)]
     decisions = run(guardrail, looks)
     assert codes(decisions) == [[ALARM], [OK], [ALARM]]
     assert [bool(decision.retired[0]) for decision in decisions] == [False, True, False]

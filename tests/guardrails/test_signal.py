@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
-from simlab.guardrails.look import Look, Sums
+from simlab.guardrails.look import Floats, Look, Sums
 from simlab.guardrails.rule import Takes
 from simlab.guardrails.signal import Signal, Signalled, SignalState
 from tests.looks import MINUTE, by_arm, events, level, make_look, parts, random_looks, segment_count, segments, values
@@ -249,7 +249,7 @@ def assert_same_state(one: SignalState, other: SignalState) -> None:
 
 
 def test_a_comparison_without_control_by_plan_is_closed() -> None:
-    look = make_look(events((100, 4), ([100, 100, 0], [1, 1, 0])), control_ended=[False, True, True])
+    look = make_look(events((100, 4), ([100, 100, 0], [1, 1, 0])), one_armed=[False, True, True])
     assert observe(COMPARED, look).seen.valid.tolist() == [[True, False, False]]
     assert COMPARED.retired(look).tolist() == [False, True, True]
     watched = Signal(watch="m", of="treatment")
@@ -360,6 +360,57 @@ def test_shares_that_nobody_counted_cannot_be_judged() -> None:
     assert not observe(Signal(compare="shares"), make_look(), takes=Takes.ARM_COUNTS).seen.valid.any()
 
 
+def test_events_and_their_observations_are_handed_over() -> None:
+    both = parts([events((500, 5), (400, 4)), events((200, 12), (100, 3))])
+    seen = observe(COMPARED, both, takes=Takes.EVENT_COUNTS).seen
+    assert seen.valid.all()
+    np.testing.assert_array_equal(taken(seen.counts)[:, :, 0, 0], [[5, 4], [12, 3]])
+    np.testing.assert_array_equal(taken(seen.exposures)[:, :, 0, 0], [[500, 400], [200, 100]])
+    apart = segments([events((500, 5), (400, 4)), events((200, 12), (100, 3))])
+    by_segment = observe(Signal(watch="m", compare="ratio", by="segment"), apart, takes=Takes.EVENT_COUNTS).seen
+    np.testing.assert_array_equal(taken(by_segment.counts)[0, :, :, 0], [[5, 12], [4, 3]])
+
+
+def test_a_harmless_ratio_scales_what_treatment_may_show() -> None:
+    seen = observe(Signal(watch="m", compare="ratio", null=1.1), events((500, 5), (400, 4)), takes=Takes.EVENT_COUNTS).seen
+    assert taken(seen.exposures)[0, :, 0, 0].tolist() == pytest.approx([550, 400])
+
+
+def test_where_fewer_events_are_worse_control_comes_first() -> None:
+    signal = Signal(watch="m", compare="difference", worse="down")
+    seen = observe(signal, events((500, 5), (400, 4)), takes=Takes.EVENT_COUNTS).seen
+    assert (taken(seen.counts)[0, :, 0, 0].tolist(), taken(seen.exposures)[0, :, 0, 0].tolist()) == ([4, 5], [400, 500])
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        make_look(events((500, 5), (0, 0))),
+        make_look(events((0, 0), (0, 0))),
+        make_look(events((500, 5), (400, 4)), missing=True),
+        make_look(events((500, 5), (400, 4)), one_armed=True),
+        make_look(values([0.5, 2.0], [1.0, 1.0])),
+    ],
+    ids=["no control", "no data", "missing", "retired", "no events"],
+)
+def test_events_that_cannot_be_compared_are_not_judged(look: Look) -> None:
+    assert not observe(COMPARED, look, takes=Takes.EVENT_COUNTS).seen.valid.any()
+
+
+def test_events_are_not_judged_in_the_warm_up() -> None:
+    signal = Signal(watch="m", compare="difference", warmup=3 * MINUTE)
+    answers = observe_all(signal, series([events((500, 5), (400, 4))] * 4), takes=Takes.EVENT_COUNTS)
+    assert [bool(answer.seen.valid.all()) for answer in answers] == [False, False, True, True]
+
+
+def taken(array: Floats | None) -> Floats:
+    assert array is not None
+    return array
+
+
+COMPARISON = {Takes.NOTHING, Takes.LEVEL, Takes.STANDARDISED}
+
+
 @pytest.mark.parametrize(
     ("signal", "given"),
     [
@@ -367,7 +418,12 @@ def test_shares_that_nobody_counted_cannot_be_judged() -> None:
         (Signal(watch="m", of="everyone", target=1.0), {Takes.NOTHING, Takes.LEVEL}),
         (Signal(watch="m", of="everyone", target=1.0, spread=2.0), {Takes.NOTHING, Takes.LEVEL, Takes.STANDARDISED}),
         (Signal(watch="m", of="everyone", baseline=MINUTE), {Takes.NOTHING, Takes.LEVEL, Takes.STANDARDISED}),
-        (Signal(watch="m", compare="ratio"), {Takes.NOTHING, Takes.LEVEL, Takes.STANDARDISED}),
+        (Signal(watch="m", compare="ratio"), COMPARISON | {Takes.EVENT_COUNTS}),
+        (Signal(watch="m", compare="ratio", null=1.1), COMPARISON | {Takes.EVENT_COUNTS}),
+        (Signal(watch="m", compare="difference"), COMPARISON | {Takes.EVENT_COUNTS}),
+        (Signal(watch="m", compare="difference", null=0.1), COMPARISON),
+        (Signal(watch="m", compare="ratio", over=MINUTE), COMPARISON),
+        (Signal(watch="m", compare="ratio", min_count=2), COMPARISON),
         (Signal(compare="shares"), {Takes.NOTHING, Takes.ARM_COUNTS}),
     ],
 )

@@ -21,7 +21,7 @@ def test_the_shipped_ramp() -> None:
     np.testing.assert_array_equal(strata.treated, [0, 1, 2, 3, 6])
     np.testing.assert_array_equal(strata.control_from, [6, 5, 4, 3, 6])
     np.testing.assert_allclose(strata.shares, [[0, 0], [0.01, 0.01], [0.1, 0.1], [0.5, 0.5], [1, 0]], atol=1e-12)
-    np.testing.assert_array_equal(strata.control_ended, [False, False, False, False, True])
+    np.testing.assert_array_equal(strata.one_armed, [True, False, False, False, True])
 
 
 def test_the_rest_as_control_needs_no_mirror_cuts() -> None:

@@ -44,8 +44,8 @@ class AsymptoticCs:
     """Zero outside the asymptotic confidence sequence of the mean of the looks, its spread learnt from them. Two-sided.
 
     Independent looks of one distribution with a finite variance, which need not be 1. Before look `start` the statistic is -inf:
-    so few looks do not tell a spread, and skewed values want more of them. While all looks have been equal there is no spread,
-    and the look is unknown.
+    so few looks do not tell a spread, and skewed values want more of them. From then on, while all looks have been equal, there
+    is no spread: the look is unknown and not counted.
 
     Parameters
     ----------

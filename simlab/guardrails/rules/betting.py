@@ -65,7 +65,7 @@ class Betting:
     --------
     >>> from simlab.run_lengths import statistics
     >>> statistics(Betting(m=0.25), [0.5, 0.5, 1.0, 1.5]).round(4).tolist()
-    [0.0, 0.2364, 1.0597, nan]
+    [0.0, 0.4055, 1.3218, nan]
     """
 
     m: Annotated[float, Unit("share", parse_share, "1%"), Gt(0), Lt(1)]

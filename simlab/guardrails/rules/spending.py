@@ -22,7 +22,8 @@ from numpy.typing import ArrayLike
 from simlab.errors import UnitError
 from simlab.guardrails.boundaries import group_sequential_bounds
 from simlab.guardrails.look import Floats
-from simlab.guardrails.rules.group_sequential import PlannedLooks
+from simlab.guardrails.rule import Guarantee
+from simlab.guardrails.rules.group_sequential import Z_TESTS, PlannedLooks
 from simlab.settings import settings
 
 
@@ -44,6 +45,14 @@ class Spending(PlannedLooks):
             raise UnitError(f"information has {len(self.information)} numbers for {self.looks} looks")
         if any(later <= earlier for earlier, later in zip(self.information, self.information[1:], strict=False)):
             raise UnitError(f"information {list(self.information)} does not increase from look to look")
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """The error spent over all planned looks, at the planned information."""
+        usual = super().guarantee
+        if not self.information:
+            return usual
+        return Guarantee(f"{usual.claim}, if they bring the information that is listed", Z_TESTS, exact=False)
 
     @abstractmethod
     def spent(self, fractions: ArrayLike) -> Floats:

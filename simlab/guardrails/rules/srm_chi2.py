@@ -66,7 +66,7 @@ class SampleRatioChi2:
     def guarantee(self) -> Guarantee:
         """The error of a single look."""
         claim = f"alarms with probability at most {self.alpha:g} at one look; more looks than that void it"
-        needed = (Assumption.INDEPENDENT, Assumption.CONSTANT_SHARES, Assumption.PLANNED_LOOKS, Assumption.FINAL_DATA)
+        needed = (Assumption.INDEPENDENT, Assumption.PLANNED_LOOKS, Assumption.FINAL_DATA)
         return Guarantee(claim, needed, exact=False)
 
     def with_alpha(self, alpha: float) -> SampleRatioChi2:

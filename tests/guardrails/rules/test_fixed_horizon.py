@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from simlab.guardrails.rule import Assumption
 from simlab.guardrails.rules.fixed_horizon import FixedHorizon
 from tests.guardrails.rules.contract import assert_contract, assert_spends, ever_alarmed, random_values, run_all, seen, standard
 
@@ -39,6 +40,13 @@ def test_looks_weigh_by_their_information() -> None:
 def test_lost_looks_do_not_count() -> None:
     found = run_all(FixedHorizon(looks=2), [seen([value]) for value in (1.0, np.nan, np.inf, 1.0)])[:, 0, 0]
     np.testing.assert_allclose(found, [-np.inf, np.nan, np.nan, math.sqrt(2)])
+
+
+def test_its_promise_needs_no_equal_information() -> None:
+    guarantee = FixedHorizon(looks=9).guarantee
+    assert guarantee.claim == "alarms with probability 0.05 at look 9, and at no other"
+    assert Assumption.EQUAL_INFORMATION not in guarantee.assumptions
+    assert Assumption.FINAL_DATA in guarantee.assumptions
 
 
 def test_it_keeps_the_contract() -> None:

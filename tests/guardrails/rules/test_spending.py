@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 from simlab.errors import UnitError
 from simlab.guardrails.boundaries import crossing_probability
+from simlab.guardrails.rule import Assumption
 from simlab.guardrails.rules.spending import HwangShihDeCani, KimDeMets, LanDeMets, Spending
 from tests.guardrails.rules.contract import assert_contract, assert_spends, ever_alarmed, random_values, seen, standard
 
@@ -106,6 +107,13 @@ def test_boundaries_for_any_information() -> None:
     np.testing.assert_array_equal(rule.boundaries(np.arange(1, 6) / 5), rule.critical_values())
     # All is spent at the planned maximum; what comes later cannot alarm.
     assert np.isinf(rule.boundaries([0.5, 1.0, 1.2])[-1])
+
+
+def test_the_promise_names_its_information() -> None:
+    equal, listed = KimDeMets(looks=2).guarantee, KimDeMets(looks=2, information=(1.0, 9.0)).guarantee
+    assert Assumption.EQUAL_INFORMATION in equal.assumptions
+    assert Assumption.EQUAL_INFORMATION not in listed.assumptions
+    assert listed.claim == f"{equal.claim}, if they bring the information that is listed"
 
 
 @pytest.mark.parametrize("information", [(1.0, 2.0), (1.0, 3.0, 3.0), (3.0, 2.0, 1.0)])
