@@ -61,9 +61,7 @@ def test_ewma(shift: float, published: str) -> None:
     assert_printed(exact_run_length({"ewma": {"lambda": 0.5, "L": 3.071}}, shift), published)
 
 
-@pytest.mark.parametrize(
-    ("shift", "published"), [(0, "370.3983"), (0.5, "155.2242"), (1, "43.8947"), (2, "6.303"), (3, "2.0")]
-)
+@pytest.mark.parametrize(("shift", "published"), [(0, "370.3983"), (0.5, "155.2242"), (1, "43.8947"), (2, "6.303"), (3, "2.0")])
 def test_shewhart(shift: float, published: str) -> None:
     assert_printed(exact_run_length({"shewhart": {"sigmas": 3}}, shift), published)
 

@@ -44,7 +44,9 @@ def test_every_estimate_agrees_with_the_exact_answer() -> None:
 
 
 def test_the_mean_where_every_lane_alarmed() -> None:
-    found = run_length({"cusum": {"k": 0.5, "h": 5, "sides": 2}}, standard, lanes=20_000, horizon=10**6, seed=2, confidence=0.99994)
+    found = run_length(
+        {"cusum": {"k": 0.5, "h": 5, "sides": 2}}, standard, lanes=20_000, horizon=10**6, seed=2, confidence=0.99994
+    )
     assert found.mean is not None
     assert found.mean.low < 465.4435 < found.mean.high
     assert found.mean.method == "Student t, every lane alarmed"

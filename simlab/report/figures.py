@@ -193,8 +193,7 @@ def _exposure_figure(scenario: ScenarioResult) -> Figure:
     for axes, trace in zip(every_axes, traces, strict=True):
         draw_exposure(axes, trace, scenario)
     every_axes[-1].set_xlabel("hours since the start of the rollout; each policy has its own time axis")
-    handles, labels = every_axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=3)
+    every_axes[0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False)
     return figure
 
 
@@ -210,11 +209,15 @@ def draw_exposure(axes: Axes, trace: Trace, scenario: ScenarioResult) -> None:
     for index, (column, label, marker) in enumerate(marks):
         at = [(each[column], -strip) for strip, each in enumerate(events)]
         x, y = [tick * hours for tick, _ in at if tick is not None], [base for tick, base in at if tick is not None]
-        axes.plot(x, y, linestyle="none", marker=marker, color=_COLOURS[index + 1], label=label, zorder=3, clip_on=False)
+        (line,) = axes.plot(
+            x, y, linestyle="none", marker=marker, color=_COLOURS[index + 1], label=label, zorder=3, clip_on=False
+        )
+        # Marks without a point would stretch the layout to the figure's corner.
+        line.set_in_layout(False)
     axes.set_xlim(0, end * hours)
     axes.set_ylim(-len(events) + 0.85, 0.95)
     axes.set_yticks([-strip for strip in range(len(events))], [f"lane {lane}" for lane in trace.lanes])
-    axes.set_title(printable(trace.policy))
+    axes.set_title(printable(trace.policy), loc="left")
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from simlab.guardrails.rule import Assumption, Guarantee
+from simlab.guardrails.rules.sample_ratio import SampleRatio
 from simlab.measures.guarantees import GuaranteeCheck, check_guarantees
 from tests.worlds import SCENARIO, changed, plan
 
@@ -45,11 +47,6 @@ def test_a_rule_that_promises_nothing_says_so() -> None:
         (PLAIN, {**COMPARED, "rule": {"repeated_z": {}}}, "it may look 144 times and was planned for 1"),
         (PLAIN, {**COMPARED, "rule": {"msprt": {}}}, "the variance is estimated from the data (plug-in)"),
         (PLAIN, {**COMPARED, "rule": {"pocock": {"looks": 144}}}, "looks carry unequal information"),
-        (
-            changed(PLAIN, rollout={**SCENARIO["rollout"], "control": "the_rest"}),
-            {"compare": "shares", "rule": {"srm_chi2": {}}},
-            "the ramp moves the ratio of the arms",
-        ),
         (PLAIN, {"watch": "latency", "of": "everyone", "rule": {"betting": {"m": 0.5}}}, "durations are not bounded"),
     ],
 )
@@ -57,3 +54,12 @@ def test_what_breaks_it_is_named(world: dict[str, Any], watch: dict[str, Any], r
     found = check(world, **watch)
     assert found.verdict.startswith("not applicable: ")
     assert reason in found.verdict
+
+
+def test_a_constant_ratio_does_not_outlive_a_ramp_that_moves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    constant = Guarantee("holds at one ratio", (Assumption.CONSTANT_SHARES,), exact=True)
+    monkeypatch.setattr(SampleRatio, "guarantee", constant)
+    watch = {"compare": "shares", "rule": {"srm": {}}}
+    the_rest = changed(PLAIN, rollout={**SCENARIO["rollout"], "control": "the_rest"})
+    assert "the ramp moves the ratio of the arms" in check(the_rest, **watch).verdict
+    assert check(PLAIN, **watch).verdict == "applies"

@@ -43,9 +43,7 @@ def test_one_side_sees_harm_only() -> None:
 
 
 # Lucas & Saccucci, Technometrics 32 (1990). An error of 6e-5 each.
-@pytest.mark.parametrize(
-    ("shift", "published"), [(0, 499.91), (0.25, 254.79), (0.5, 88.80), (1, 17.48), (2, 3.628), (3, 1.926)]
-)
+@pytest.mark.parametrize(("shift", "published"), [(0, 499.91), (0.25, 254.79), (0.5, 88.80), (1, 17.48), (2, 3.628), (3, 1.926)])
 def test_published_run_length(shift: float, published: float) -> None:
     made = Ewma(lambda_=0.5, L=3.071)
     found = run_length(made, lambda rng, n: rng.normal(shift, 1.0, n), lanes=10_000, horizon=100_000, seed=4)

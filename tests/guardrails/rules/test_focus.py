@@ -29,7 +29,15 @@ def streams() -> Floats:
     generator = np.random.default_rng(1)
     time = np.arange(1_500)
     noise = generator.normal(size=(time.size, 7))
-    means = [0 * time, 0.3 * (time > 500), -0.3 * (time > 500), 2 * np.sin(time / 50), 0.5 * (time % 400 < 40), 0 * time, 0 * time]
+    means = [
+        0 * time,
+        0.3 * (time > 500),
+        -0.3 * (time > 500),
+        2 * np.sin(time / 50),
+        0.5 * (time % 400 < 40),
+        0 * time,
+        0 * time,
+    ]
     found = noise + np.array(means).T
     found[:, 5] = np.sign(noise[:, 5])  # ties everywhere
     found[:, 6] = 0.0
