@@ -115,15 +115,15 @@ class Totals:
 
     Attributes
     ----------
-    requests, errors, conversions : int
+    requests, errors, conversions : float
         How many.
     seconds : float
         Sum of latencies.
     """
 
-    requests: int
-    errors: int
-    conversions: int
+    requests: float
+    errors: float
+    conversions: float
     seconds: float
 
 
