@@ -160,7 +160,7 @@ def test_a_look_without_a_number_is_no_look_for_the_rule() -> None:
     found = statistics(Cusum(k=0.5, h=4), with_gaps)
     np.testing.assert_array_equal(found, [1.0, np.nan, 2.0, np.nan, 3.0])
 
-    looks = iter(with_gaps.tolist() + [1.5])
+    looks = iter([*with_gaps.tolist(), 1.5])
     cut = run_length(Cusum(k=0.5, h=4), lambda rng, lanes: np.full(lanes, next(looks)), lanes=2, horizon=6)
     assert cut.cut_off == 0
     assert cut.looks.tolist() == [6, 6]

@@ -64,9 +64,9 @@ def test_alarms_come_when_river_has_them(mine: PageHinkley, theirs: dict[str, fl
     reached = statistics(mine, series) >= mine.threshold
     for lane in range(5):
         detector = drift.PageHinkley(**theirs)
-        for look, value in enumerate(series[:, lane].tolist()):
-            detector.update(value)
-            if detector.drift_detected:
-                break
+        looks = 0
+        while not detector.drift_detected and looks < len(series):
+            detector.update(float(series[looks, lane]))
+            looks += 1
         assert detector.drift_detected
-        assert look == reached[:, lane].argmax()
+        assert looks - 1 == reached[:, lane].argmax()
