@@ -12,10 +12,23 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from simlab.api import load, replay, run
+    from simlab.exact_run_lengths import exact_run_length
     from simlab.results import Result
+    from simlab.rule_from import rule
+    from simlab.run_lengths import run_length
+    from simlab.thresholds import threshold_for
 
-_HOME = {"load": "simlab.api", "run": "simlab.api", "replay": "simlab.api", "Result": "simlab.results"}
-__all__ = ["Result", "__version__", "load", "replay", "run"]
+_HOME = {
+    "load": "simlab.api",
+    "run": "simlab.api",
+    "replay": "simlab.api",
+    "rule": "simlab.rule_from",
+    "run_length": "simlab.run_lengths",
+    "exact_run_length": "simlab.exact_run_lengths",
+    "threshold_for": "simlab.thresholds",
+    "Result": "simlab.results",
+}
+__all__ = ["Result", "__version__", "exact_run_length", "load", "replay", "rule", "run", "run_length", "threshold_for"]
 
 
 def __getattr__(name: str) -> Any:
