@@ -42,12 +42,36 @@ def draw_events(
 
 
 @njit(cache=True)
+def _pair_of(n: float, w: float) -> tuple[float, float, float, float]:
+    """Return the log-scale parameters of (S, D) of `draw_durations` for n requests; `w` is exp(sigma^2)."""
+    spread = w - 1
+    of_total = math.sqrt(math.log1p(spread / n))
+    if n < 2:
+        return of_total, 0.0, 0.0, 0.0
+    # Var(D) / E(D)^2 and Cov(S, D) / (E(S) E(D)) of a sample, from the moments of the log-normal.
+    kurtosis = w**4 + 2 * w**3 + 3 * w**2 - 3
+    of_deviation = math.log1p((kurtosis - (n - 3) / (n - 1)) / n)
+    slope = math.log1p(spread * (w + 2) / n) / of_total
+    return of_total, slope, math.sqrt(max(0.0, of_deviation - slope * slope)), of_deviation
+
+
+@njit(cache=True)
+def duration_table(sigma: float, largest: int) -> Floats:
+    """Return what `draw_durations` needs for each number of requests up to `largest`, float64[largest + 1, 4]."""
+    table = np.zeros((largest + 1, 4))
+    for n in range(1, largest + 1):
+        table[n, 0], table[n, 1], table[n, 2], table[n, 3] = _pair_of(float(n), math.exp(sigma * sigma))
+    return table
+
+
+@njit(cache=True)
 def draw_durations(
     keys: tuple[np.uint64, np.uint64],
     tick: int,
     first_lane: int,
     mu: float,
     sigma: float,
+    table: Floats,
     requests: Floats,
     total: Floats,
     squares: Floats,
@@ -56,11 +80,11 @@ def draw_durations(
 
     S = sum X and D = sum (X - mean)^2 are drawn as a bivariate log-normal pair with their exact means, variances and covariance
     (Fenton 1960, for the pair), and sum X^2 = D + S^2 / n, so that no variance is ever negative. At one request it is exact.
+    `table` is `duration_table`, for the numbers of requests that come often.
     """
     cells, lanes = requests.shape
     w = math.exp(sigma * sigma)
-    mean, spread = math.exp(mu) * math.sqrt(w), w - 1
-    kurtosis = w**4 + 2 * w**3 + 3 * w**2 - 3
+    mean = math.exp(mu) * math.sqrt(w)
     for cell in range(cells):
         first, second = cell_key(keys[0], tick, cell), cell_key(keys[1], tick, cell)
         for lane in range(lanes):
@@ -69,17 +93,17 @@ def draw_durations(
                 total[cell, lane] = 0.0
                 squares[cell, lane] = 0.0
                 continue
-            of_total = math.sqrt(math.log1p(spread / n))
+            row = int(n)
+            if row < len(table):
+                of_total, slope, rest, of_deviation = table[row, 0], table[row, 1], table[row, 2], table[row, 3]
+            else:
+                of_total, slope, rest, of_deviation = _pair_of(n, w)
             z = normal_quantile(lane_uniform(first, first_lane + lane))
             total[cell, lane] = n * mean * math.exp(of_total * (z - of_total / 2))
             squares[cell, lane] = total[cell, lane] ** 2 / n
             if n > 1:
                 other = normal_quantile(lane_uniform(second, first_lane + lane))
-                # Var(D) / E(D)^2 and Cov(S, D) / (E(S) E(D)) of a sample, from the moments of the log-normal.
-                of_deviation = math.log1p((kurtosis - (n - 3) / (n - 1)) / n)
-                slope = math.log1p(spread * (w + 2) / n) / of_total
-                rest = math.sqrt(max(0.0, of_deviation - slope * slope))
-                deviation = (n - 1) * mean * mean * spread
+                deviation = (n - 1) * mean * mean * (w - 1)
                 squares[cell, lane] += deviation * math.exp(slope * z + rest * other - of_deviation / 2)
 
 
