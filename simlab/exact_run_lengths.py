@@ -1,24 +1,22 @@
 """Exact run lengths of rules on independent normal looks, by integral equations.
 
-A rule whose state is one number is a Markov chain on an interval that it leaves at the alarm. Its kernel is smooth, so that
-Gauss-Legendre nodes give the answer to many digits. Page (1954) has the equation of CUSUM, whose state has an atom at 0; Crowder,
-"A simple method for studying run-length distributions of exponentially weighted moving average charts", Technometrics 29 (1987),
-that of EWMA; Moustakides, Polunchenko & Tartakovsky (2009) that of Shiryaev-Roberts.
+Page (1954) has the equation of CUSUM, whose state has an atom at 0; Crowder, "A simple method for studying run-length
+distributions of exponentially weighted moving average charts", Technometrics 29 (1987), that of EWMA; Moustakides, Polunchenko &
+Tartakovsky (2009) that of Shiryaev-Roberts. A mean loses digits as it grows: its error is about 1e-14 of its square.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
-from scipy.signal import lfilter
 from scipy.special import ndtr
 
+from simlab.chains import Chain, Nodes, Solved, TwoSides, chain_on, nodes_of
 from simlab.errors import SimlabError, UnitError
 from simlab.guardrails.look import Floats
 from simlab.guardrails.rule import Rule
@@ -27,121 +25,19 @@ from simlab.guardrails.rules.e_detectors import ECusum, ESr
 from simlab.guardrails.rules.ewma import Ewma
 from simlab.guardrails.rules.shewhart import Shewhart
 from simlab.guardrails.rules.shiryaev_roberts import ShiryaevRoberts
+from simlab.guardrails.rules.sprt import Sprt
 from simlab.rule_from import rule as read_rule
 
 _FAR = 10.0
 """Standard deviations beyond which a normal variable does not get: 1e-23."""
 
-_BLOCK = 64
-"""Looks that go through one matrix product, a power of 2."""
-
 _SETTLED = 1e-14
 """Share of the asymptotic variance of an EWMA below which its exact limits are the asymptotic ones."""
 
 
-class Solved(Protocol):
-    """A rule on one stream, solved."""
-
-    def mean(self) -> float:
-        """Return the mean run length in looks."""
-
-    def survival(self, looks: int) -> Floats:
-        """Return the probability of no alarm by look 0, 1, ..., `looks`: float64[looks + 1]."""
-
-
-class _Nodes(NamedTuple):
-    """Gauss-Legendre nodes and weights of an interval."""
-
-    at: Floats
-    weight: Floats
-
-
 @dataclass(frozen=True)
-class _Chain:
-    """A Markov chain on nodes, which leaves them at the alarm.
-
-    Attributes
-    ----------
-    start : float64[nodes]
-        Probability of being at each node after look ``len(early) + 1``, without an alarm so far.
-    step : float64[nodes, nodes]
-        Probability of going from one node to another in one look.
-    early : float64[...]
-        Probabilities of no alarm by look 1, 2, ... before that.
-    """
-
-    start: Floats
-    step: Floats
-    early: Floats = field(default_factory=lambda: np.empty(0))
-
-    def mean(self) -> float:
-        """Return the mean run length: the survival, summed."""
-        return float(1.0 + self.early.sum() + self.start @ self.visits(np.ones(len(self.start))))
-
-    def visits(self, reward: Floats) -> Floats:
-        """Return the expected sum of a reward over all looks, from each node."""
-        return np.asarray(np.linalg.solve(np.eye(len(self.start)) - self.step, reward))
-
-    def survival(self, looks: int) -> Floats:
-        """Return the probability of no alarm by each look."""
-        masses = self.start[None, :]
-        power = self.step
-        while len(masses) < _BLOCK:
-            masses = np.concatenate([masses, masses @ power])
-            power = power @ power
-        found = [np.ones(1), self.early]
-        for _ in range(0, max(0, looks - len(self.early)), _BLOCK):
-            found.append(masses.sum(axis=1))
-            masses = masses @ power
-        return np.concatenate(found)[: looks + 1]
-
-
-@dataclass(frozen=True)
-class _TwoSidedCusum:
-    """Two one-sided CUSUMs of which the first alarm counts.
-
-    When one sum alarms the other is at 0 (head starts up to h / 2 + k), so the other goes on as if anew: a renewal argument
-    gives mean and distribution from those of the two sides (van Dobben de Bruyn 1968 and Lucas & Crosier 1982 for the mean).
-
-    Attributes
-    ----------
-    upper, lower : _Chain
-        Each side by itself from its head start.
-    upper_anew, lower_anew : _Chain
-        Each side by itself from 0.
-    """
-
-    upper: _Chain
-    lower: _Chain
-    upper_anew: _Chain
-    lower_anew: _Chain
-
-    def mean(self) -> float:
-        """Return the mean run length (Lucas & Crosier 1982)."""
-        above, below = self.upper_anew.mean(), self.lower_anew.mean()
-        return (self.upper.mean() * below + self.lower.mean() * above - above * below) / (above + below)
-
-    def survival(self, looks: int) -> Floats:
-        """Return the probability of no alarm by each look, from the generating functions of the sides' run lengths.
-
-        With U and D the probabilities that the upper or the lower side alarms first at a look, and + and - the sides alone,
-        G+ = U + D G+_anew and G- = D + U G-_anew.
-        """
-        upper, lower = self._at_look(self.upper, looks), self._at_look(self.lower, looks)
-        upper_anew, lower_anew = self._at_look(self.upper_anew, looks), self._at_look(self.lower_anew, looks)
-        first = upper + lower - _product(lower, upper_anew) - _product(upper, lower_anew)
-        divisor = -_product(upper_anew, lower_anew)
-        divisor[0] = 1.0
-        return np.asarray(1.0 - np.cumsum(lfilter([1.0], divisor, first)))
-
-    @staticmethod
-    def _at_look(side: _Chain, looks: int) -> Floats:
-        return -np.diff(side.survival(looks), prepend=1.0)
-
-
-@dataclass(frozen=True)
-class Sprt:
-    """The exact operating characteristics of a sequential probability ratio test.
+class SprtAnswer:
+    """What a sequential probability ratio test does, exactly.
 
     Attributes
     ----------
@@ -162,7 +58,8 @@ def exact_run_length(rule: Rule | Mapping[str, Any], shift: float = 0.0) -> floa
     Parameters
     ----------
     rule : Rule or mapping
-        cusum, ewma, shewhart, shiryaev_roberts, or e_sr or e_cusum on standardised looks.
+        cusum, ewma, shewhart, shiryaev_roberts, sprt, or e_sr or e_cusum on standardised looks. The run of an sprt ends at
+        either bound: its mean is the average sample number.
     shift : float
         Mean of every look from the first on, in standard deviations of a look.
 
@@ -203,7 +100,7 @@ def solve(rule: Rule, shift: float) -> Solved:
     return _SOLVERS[type(rule)](rule, shift)
 
 
-def exact_sprt(lower: float, upper: float, *, delta: float, shift: float = 0.0) -> Sprt:
+def exact_sprt(lower: float, upper: float, *, delta: float, shift: float = 0.0) -> SprtAnswer:
     """Return sample number and error of the SPRT of N(0, 1) against N(delta, 1), bounds on the log likelihood ratio.
 
     Parameters
@@ -228,55 +125,59 @@ def exact_sprt(lower: float, upper: float, *, delta: float, shift: float = 0.0) 
     """
     if not lower < 0 < upper or delta <= 0:
         raise UnitError(f"lower {lower:g} and upper {upper:g} must stand on both sides of 0, and delta {delta:g} above it")
+    solved = _sprt_between(lower, upper, delta=delta, shift=shift)
+    reached = solved.at_once + solved.chain.total(solved.above)
+    return SprtAnswer(solved.mean(), reached, 1.0 - reached)
+
+
+@dataclass(frozen=True)
+class _SolvedSprt:
+    """A test that may also end without an alarm.
+
+    Attributes
+    ----------
+    chain : Chain
+        The log likelihood ratio between the bounds.
+    above : float64[nodes]
+        Probability of reaching the upper bound in one look from each node.
+    at_once : float
+        The same, from 0.
+    """
+
+    chain: Chain
+    above: Floats
+    at_once: float
+
+    def mean(self) -> float:
+        """Return the average sample number, to either bound."""
+        return self.chain.mean()
+
+    def survival(self, looks: int) -> Floats:
+        """Return the probability that the upper bound has not been reached by each look."""
+        at_look = np.concatenate([[0.0, self.at_once], self.chain.at_each_look(self.above, looks - 1)])
+        return np.asarray(1.0 - np.cumsum(at_look[: looks + 1]))
+
+
+def _sprt_between(lower: float, upper: float, *, delta: float, shift: float) -> _SolvedSprt:
     drift = delta * shift - 0.5 * delta * delta
-    nodes = _nodes(lower, upper, spread=delta)
-
-    def rows(state: Floats) -> Floats:
-        return _to_nodes(nodes, state + drift, delta)
-
-    def above(state: Floats) -> Floats:
-        return np.asarray(ndtr((state + drift - upper) / delta))
-
-    chain = _chain(rows, nodes.at, 0.0)
-    reached = float(above(np.zeros(1))[0] + chain.start @ chain.visits(above(nodes.at)))
-    return Sprt(chain.mean(), reached, 1.0 - reached)
+    nodes = nodes_of(lower, upper, spread=delta)
+    chain = chain_on(lambda state: nodes.reached_from(state + drift, spread=delta), nodes.at, start=0.0)
+    above = ndtr((nodes.at + drift - upper) / delta)
+    return _SolvedSprt(chain, np.asarray(above), float(ndtr((drift - upper) / delta)))
 
 
-@cache
-def _legendre(count: int) -> _Nodes:
-    return _Nodes(*np.polynomial.legendre.leggauss(count))
+def _sprt(rule: Sprt, shift: float) -> Solved:
+    return _sprt_between(rule.accepts, rule.threshold, delta=rule.delta, shift=shift)
 
 
-def _nodes(low: float, high: float, *, spread: float) -> _Nodes:
-    """Return nodes enough for a normal kernel of standard deviation `spread`."""
-    at, weight = _legendre(32 + 8 * math.ceil(0.5 * (high - low) / spread))
-    half = 0.5 * (high - low)
-    return _Nodes(low + half * (at + 1.0), half * weight)
-
-
-def _to_nodes(nodes: _Nodes, mean: Floats, spread: float) -> Floats:
-    """Return the probability that goes from each mean to each node, float64[means, nodes], for a normal step."""
-    z = (nodes.at[None, :] - mean[:, None]) / spread
-    return np.asarray(np.exp(-0.5 * z * z) * (nodes.weight / (spread * math.sqrt(2.0 * math.pi))))
-
-
-def _chain(rows: Callable[[Floats], Floats], at: Floats, start: float) -> _Chain:
-    return _Chain(rows(np.array([start]))[0], rows(at))
-
-
-def _product(one: Floats, other: Floats) -> Floats:
-    """Return the product of two power series, as long as they are."""
-    return np.convolve(one, other)[: len(one)]
-
-
-def _cusum_side(k: float, h: float, *, shift: float, start: float) -> _Chain:
-    nodes = _nodes(0.0, h, spread=1.0)
+def _cusum_side(k: float, h: float, *, shift: float, start: float) -> Chain:
+    nodes = nodes_of(0.0, h, spread=1.0)
 
     def rows(state: Floats) -> Floats:
         mean = state + shift - k
-        return np.column_stack([ndtr(-mean), _to_nodes(nodes, mean, 1.0)])
+        return np.column_stack([ndtr(-mean), nodes.reached_from(mean, spread=1.0)])
 
-    return _chain(rows, np.concatenate([[0.0], nodes.at]), start)
+    return chain_on(rows, np.concatenate([[0.0], nodes.at]), start=start)
 
 
 def _cusum(rule: Cusum, shift: float) -> Solved:
@@ -286,19 +187,19 @@ def _cusum(rule: Cusum, shift: float) -> Solved:
         raise SimlabError("two sides have an exact run length only for a head start of at most h / 2 + k")
     starts = (rule.head_start, rule.head_start, 0.0, 0.0)
     shifts = (shift, -shift, shift, -shift)
-    return _TwoSidedCusum(*(_cusum_side(rule.k, rule.h, shift=d, start=s) for s, d in zip(starts, shifts, strict=True)))
+    return TwoSides(*(_cusum_side(rule.k, rule.h, shift=d, start=s) for s, d in zip(starts, shifts, strict=True)))
 
 
 def _ewma(rule: Ewma, shift: float) -> Solved:
     weight, spread = rule.lambda_, math.sqrt(rule.lambda_ / (2.0 - rule.lambda_))
     floor = min(shift, 0.0) - _FAR * spread
 
-    def nodes(lacking: float) -> _Nodes:
+    def nodes(lacking: float) -> Nodes:
         limit = rule.L * spread * math.sqrt(1.0 - lacking)
-        return _nodes(-limit if rule.sides == 2 else floor, limit, spread=weight)
+        return nodes_of(-limit if rule.sides == 2 else floor, limit, spread=weight)
 
-    def rows(state: Floats, to: _Nodes) -> Floats:
-        return _to_nodes(to, (1.0 - weight) * state + weight * shift, weight)
+    def rows(state: Floats, to: Nodes) -> Floats:
+        return to.reached_from((1.0 - weight) * state + weight * shift, spread=weight)
 
     last = nodes(0.0)
     step = rows(last.at, last)
@@ -311,20 +212,22 @@ def _ewma(rule: Ewma, shift: float) -> Solved:
         state, mass = to.at, mass @ rows(state, to)
         early.append(float(mass.sum()))
         lacking *= (1.0 - weight) ** 2
-    return _Chain(mass @ rows(state, last), step, np.array(early))
+    return Chain(mass @ rows(state, last), step, np.array(early))
 
 
 def _shewhart(rule: Shewhart, shift: float) -> Solved:
     normal = NormalDist()
     outside = normal.cdf(shift - rule.sigmas) + (normal.cdf(-rule.sigmas - shift) if rule.sides == 2 else 0.0)
-    return _Chain(np.array([1.0 - outside]), np.array([[1.0 - outside]]))
+    return Chain(np.array([1.0 - outside]), np.array([[1.0 - outside]]))
 
 
 def _shiryaev_roberts(rule: ShiryaevRoberts, shift: float) -> Solved:
     """Solve for the state log(1 + R), of which the log R of the next look is a normal step away."""
     drift = rule.theta * shift - 0.5 * rule.theta**2
-    nodes = _nodes(min(drift, 0.0) - _FAR * rule.theta, rule.threshold, spread=rule.theta)
-    return _chain(lambda state: _to_nodes(nodes, state + drift, rule.theta), np.logaddexp(0.0, nodes.at), 0.0)
+    low = min(min(drift, 0.0) - _FAR * rule.theta, rule.threshold - rule.theta)
+    nodes = nodes_of(low, rule.threshold, spread=rule.theta)
+    at = np.logaddexp(0.0, nodes.at)
+    return chain_on(lambda state: nodes.reached_from(state + drift, spread=rule.theta), at, start=0.0)
 
 
 def _e_sr(rule: ESr, shift: float) -> Solved:
@@ -350,4 +253,5 @@ _SOLVERS: dict[type[Any], Callable[[Any, float], Solved]] = {
     ShiryaevRoberts: _shiryaev_roberts,
     ESr: _e_sr,
     ECusum: _e_cusum,
+    Sprt: _sprt,
 }

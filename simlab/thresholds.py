@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 
 from scipy.optimize import brentq
 
+from simlab.chains import Solved
 from simlab.errors import SimlabError, UnitError
-from simlab.exact_run_lengths import Solved, solve
+from simlab.exact_run_lengths import solve
 from simlab.guardrails.rule import Rule
 from simlab.guardrails.rules.cusum import Cusum
 from simlab.guardrails.rules.e_detectors import ECusum, ESr
 from simlab.guardrails.rules.ewma import Ewma
 from simlab.guardrails.rules.shewhart import Shewhart
 from simlab.guardrails.rules.shiryaev_roberts import ShiryaevRoberts
+from simlab.guardrails.rules.sprt import Sprt
 from simlab.rule_from import rule as read_rule
 
 LONGEST = 1e9
@@ -31,20 +33,21 @@ class _Setting(NamedTuple):
     name : str
         The field.
     at : callable
-        Its value from the ladder coordinate.
+        Its value from the rule and the ladder coordinate.
     """
 
     name: str
-    at: Callable[[float], float]
+    at: Callable[[Any, float], float]
 
 
 _SETTINGS: dict[type[Any], _Setting] = {
-    Cusum: _Setting("h", float),
-    Ewma: _Setting("L", float),
-    Shewhart: _Setting("sigmas", float),
-    ShiryaevRoberts: _Setting("A", math.exp),
-    ESr: _Setting("alpha", lambda coordinate: math.exp(-coordinate)),
-    ECusum: _Setting("alpha", lambda coordinate: math.exp(-coordinate)),
+    Cusum: _Setting("h", lambda _, coordinate: coordinate),
+    Ewma: _Setting("L", lambda _, coordinate: coordinate),
+    Shewhart: _Setting("sigmas", lambda _, coordinate: coordinate),
+    ShiryaevRoberts: _Setting("A", lambda _, coordinate: math.exp(coordinate)),
+    ESr: _Setting("alpha", lambda _, coordinate: math.exp(-coordinate)),
+    ECusum: _Setting("alpha", lambda _, coordinate: math.exp(-coordinate)),
+    Sprt: _Setting("alpha", lambda rule, coordinate: (1 - rule.beta) * math.exp(-coordinate)),
 }
 
 
@@ -66,7 +69,7 @@ def threshold_for(
     -------
     float
         In the unit of the rule's own setting: h of cusum, L of ewma, sigmas of shewhart, A of shiryaev_roberts, alpha of an
-        e-detector.
+        e-detector or sprt.
 
     Raises
     ------
@@ -84,11 +87,13 @@ def threshold_for(
     strictness = _strictness(arl0, pfa, looks)
     if type(chosen) not in _SETTINGS:
         raise SimlabError(f"{chosen.key} has no exact run length; calibrate it by simulation")
+    if isinstance(chosen, Sprt) and arl0 is not None:
+        raise SimlabError("an sprt may end without an alarm, so it has no mean run length; give pfa and looks")
     name, value = _SETTINGS[type(chosen)]
     settings: Any = chosen
 
     def excess(coordinate: float) -> float:
-        placed: Rule = replace(settings, **{name: value(coordinate)})
+        placed: Rule = replace(settings, **{name: value(chosen, coordinate)})
         return strictness(solve(placed, 0.0))
 
     low = _lowest(chosen) + 1e-6
@@ -97,7 +102,7 @@ def threshold_for(
     width = 0.5
     while excess(low + width) < 0:
         width *= 1.5
-    return value(float(brentq(excess, low, low + width, xtol=1e-12, rtol=1e-12)))
+    return value(chosen, float(brentq(excess, low, low + width, xtol=1e-12, rtol=1e-12)))
 
 
 def _lowest(rule: Rule) -> float:

@@ -15,6 +15,7 @@ from simlab.exact_run_lengths import exact_alarm_probability, exact_run_length, 
 from simlab.guardrails.rules.cusum import Cusum
 from simlab.guardrails.rules.e_detectors import ECusum, ESr
 from simlab.guardrails.rules.shiryaev_roberts import ShiryaevRoberts
+from simlab.guardrails.rules.sprt import Sprt
 from simlab.run_lengths import run_length
 
 
@@ -101,6 +102,19 @@ def test_sprt_by_simulation() -> None:
     assert abs((total >= 3).mean() - chance) < 4 * math.sqrt(chance * (1 - chance) / 20_000)
 
 
+def test_sprt_as_a_rule() -> None:
+    made = Sprt(delta=1, alpha=0.05, beta=0.05)
+    assert_printed(exact_run_length(made), "6.920")
+    # All but none have ended after 200 looks: then the alarms are those of the error of the first kind.
+    reached = exact_alarm_probability(made, looks=200)
+    assert_printed(reached[-1], "0.02864")
+    found = run_length(made, lambda rng, n: rng.normal(size=n), lanes=20_000, horizon=200, seed=3)
+    for looks in (1, 3, 5, 200):
+        # An error of 6e-5 each.
+        chance = reached[looks]
+        assert abs((found.alarmed & (found.looks <= looks)).mean() - chance) < 4 * math.sqrt(chance * (1 - chance) / 20_000)
+
+
 # A median of 118 is published for h = 4. For h = 5 the published 322 comes from a simulation: the exact median is 325.
 @pytest.mark.parametrize(("h", "median"), [(4, 118), (5, 325)])
 def test_median_of_a_two_sided_cusum(h: float, median: int) -> None:
@@ -162,6 +176,10 @@ def test_e_detectors_are_the_rules_that_they_equal() -> None:
     assert exact_run_length(ECusum(theta=1, alpha=math.exp(-4))) == pytest.approx(exact_run_length(Cusum(k=0.5, h=4)), rel=1e-12)
 
 
+def test_a_threshold_that_every_first_look_passes() -> None:
+    assert exact_run_length(ShiryaevRoberts(theta=0.01, A=1e-9)) == pytest.approx(1)
+
+
 def test_promises_hold() -> None:
     for threshold in (2, 20, 500):
         assert exact_run_length(ShiryaevRoberts(theta=1, A=threshold)) >= threshold
@@ -175,6 +193,7 @@ def test_promises_hold() -> None:
         ({"focus": {}}, "focus has no exact run length; simulate it"),
         ({"e_sr": {"p0": 0.1, "p1": 0.2}}, "e_sr has an exact run length on standardised looks only"),
         ({"cusum": {"h": 4, "sides": 2, "head_start": 3}}, "at most h / 2 \\+ k"),
+        ({"cusum": {"h": 2000}}, "too far for an exact answer; simulate it"),
     ],
 )
 def test_no_exact_answer_is_no_number(mapping: dict[str, Any], message: str) -> None:

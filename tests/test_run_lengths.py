@@ -12,7 +12,7 @@ import pytest
 from simlab import run_lengths
 from simlab.errors import FileErrors, UnitError
 from simlab.exact_run_lengths import exact_alarm_probability, exact_run_length
-from simlab.guardrails.look import Floats
+from simlab.guardrails.look import Bools, Floats, Integers
 from simlab.guardrails.rule import Observation
 from simlab.guardrails.rules.cusum import Cusum
 from simlab.guardrails.rules.shewhart import Shewhart
@@ -24,7 +24,7 @@ def standard(rng: np.random.Generator, lanes: int) -> Floats:
     return rng.normal(size=lanes)
 
 
-def geometric(seed: int, *, hazard: float, lanes: int, horizon: int) -> tuple[Floats, Floats]:
+def geometric(seed: int, *, hazard: float, lanes: int, horizon: int) -> tuple[Integers, Bools]:
     drawn = np.random.default_rng(seed).geometric(hazard, lanes)
     return np.minimum(drawn, horizon), drawn <= horizon
 
@@ -102,15 +102,18 @@ def test_a_tail_of_few_alarms_cannot_be_tested() -> None:
 @pytest.mark.parametrize(("hazard", "horizon"), [(0.01, 150), (0.2, 12), (0.003, 100)])
 def test_the_tail_is_refused_as_often_as_stated_and_its_interval_covers(hazard: float, horizon: int) -> None:
     runs, covered, refused = 1_000, 0, 0
+    chances = np.empty(runs)
     for seed in range(runs):
         looks, alarmed = geometric(seed, hazard=hazard, lanes=600, horizon=horizon)
         found = summarise(looks, alarmed, horizon=horizon, geometric_after=3)
         assert found.tail is not None
         refused += not found.tail.holds
+        chances[seed] = found.tail.p_value
         covered += found.mean is not None and found.mean.low < 1 / hazard < found.mean.high
-    # Of 1,000 runs 1 % refused and, of the rest, 95 % covered; the chi-square law is a limit, so half a per cent is allowed.
-    # Beyond that an error of 6e-5 on each side.
+    # Of 1,000 runs 1 % refused and, of the rest, 95 % covered; the chi-square law is a limit, so half a per cent is allowed,
+    # and two for the mean of a uniform number. Beyond that an error of 6e-5 on each side.
     assert refused / runs < 0.015 + 4 * math.sqrt(0.01 * 0.99 / runs)
+    assert abs(chances.mean() - 0.5) < 0.02 + 4 * math.sqrt(1 / 12 / runs)
     assert covered / (runs - refused) > 0.945 - 4 * math.sqrt(0.95 * 0.05 / runs)
 
 

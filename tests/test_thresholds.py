@@ -17,6 +17,7 @@ RULES: list[tuple[str, str, dict[str, Any]]] = [
     ("cusum", "h", {"k": 0.5}),
     ("cusum", "h", {"k": 0.25, "sides": 2}),
     ("cusum", "h", {"sides": 2, "head_start": 2}),
+    ("cusum", "h", {"head_start": 2}),
     ("ewma", "L", {"lambda": 0.2}),
     ("ewma", "L", {"lambda": 0.2, "sides": 1}),
     ("ewma", "L", {"lambda": 0.3, "exact_limits": True}),
@@ -52,7 +53,7 @@ def test_the_setting_has_the_run_length(key: str, name: str, given: dict[str, An
     assert exact_run_length({key: {**given, name: found}}) == pytest.approx(200, rel=1e-7)
 
 
-@pytest.mark.parametrize(("key", "name", "given"), RULES)
+@pytest.mark.parametrize(("key", "name", "given"), [*RULES, ("sprt", "alpha", {"delta": 0.5, "beta": 0.1})])
 def test_the_setting_has_the_alarm_probability(key: str, name: str, given: dict[str, Any]) -> None:
     found = threshold_for({key: given}, pfa=0.05, looks=100)
     assert exact_alarm_probability({key: {**given, name: found}}, looks=100)[-1] == pytest.approx(0.05, rel=1e-7)
@@ -85,6 +86,11 @@ def test_what_no_threshold_attains_is_told() -> None:
 def test_a_mistake_is_told(given: dict[str, Any], message: str) -> None:
     with pytest.raises(UnitError, match=message):
         threshold_for({"cusum": {}}, **given)
+
+
+def test_an_sprt_has_no_mean_run_length() -> None:
+    with pytest.raises(SimlabError, match="an sprt may end without an alarm"):
+        threshold_for({"sprt": {}}, arl0=500)
 
 
 def test_a_rule_without_an_exact_answer_is_calibrated_otherwise() -> None:

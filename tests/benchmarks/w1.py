@@ -10,7 +10,7 @@ import os
 import platform
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,12 +35,17 @@ class Repeat:
 
     Attributes
     ----------
-    naive, simlab : float
-        CPU time of this process, so that other work on the machine counts as little as it can.
+    naive : float
+        The naive model.
+    simlab : float
+        The workload alone: one policy on the harmed lanes, as the naive model has it.
+    whole : float
+        A study's block: the same lanes harmed and as twins, and both again with nobody watching.
     """
 
     naive: float
     simlab: float
+    whole: float
 
     @property
     def ratio(self) -> float:
@@ -113,10 +118,16 @@ def naive_nanoseconds(workload: Workload, horizon: int, *, seed: int) -> float:
 
 
 def simlab_nanoseconds(plan: Plan, lanes: int) -> float:
-    """Return simlab's time per lane-tick of a whole simulation: harmed, twin, and both again without any alarm."""
+    """Return simlab's time per lane-tick of a simulation, everything in it included."""
     begins = time.process_time_ns()
     simulate(plan, Block(0, 0, lanes))
     return (time.process_time_ns() - begins) / (lanes * plan.settings[0].scenario.clock.horizon)
+
+
+def workload_alone(plan: Plan) -> Plan:
+    """Return the plan without the harmless twin and without the lanes that nobody watches: what the naive model simulates."""
+    setting = plan.settings[0]
+    return replace(plan, settings=(replace(setting, twin=False, policies=setting.policies[:1]),))
 
 
 def measured(plan: Plan, *, lanes: int, repeats: int) -> list[Repeat]:
@@ -124,7 +135,15 @@ def measured(plan: Plan, *, lanes: int, repeats: int) -> list[Repeat]:
     workload, horizon = workload_of(plan), plan.settings[0].scenario.clock.horizon
     # One lane is enough to compile or load every kernel.
     simulate(plan, Block(0, 0, 1))
-    return [Repeat(naive_nanoseconds(workload, horizon, seed=seed), simlab_nanoseconds(plan, lanes)) for seed in range(repeats)]
+    alone = workload_alone(plan)
+    return [
+        Repeat(
+            naive_nanoseconds(workload, horizon, seed=seed),
+            simlab_nanoseconds(alone, lanes),
+            simlab_nanoseconds(plan, lanes),
+        )
+        for seed in range(repeats)
+    ]
 
 
 def spread(values: list[float]) -> str:
@@ -141,6 +160,7 @@ def report(repeats: list[Repeat], *, lanes: int) -> str:
             f"W1, {lanes} lanes in one block, {len(repeats)} repeats, medians (smallest to largest), CPU time",
             f"naive SimPy model, ns per lane-tick     {spread([each.naive for each in repeats])}",
             f"simulate, ns per lane-tick              {spread([each.simlab for each in repeats])}",
+            f"with twins and never-alarms baseline    {spread([each.whole for each in repeats])}",
             f"times faster, repeat by repeat          {spread([each.ratio for each in repeats])}",
             f"target: at least {TARGET} times faster: {'reached' if ratio >= TARGET else 'NOT reached'}",
             f"machine: {platform.node()}, {platform.machine()}, {os.cpu_count()} CPUs, load {load_average()}",

@@ -27,9 +27,9 @@ def by_enumeration(values: Floats, made: Bocpd) -> Floats:
         for begin, end in itertools.pairwise(edges):
             length = end - begin
             covariance = np.eye(length) + made.variance
-            weight *= multivariate_normal.pdf(values[begin:end], np.full(length, made.mean), covariance)
+            weight *= float(multivariate_normal.pdf(values[begin:end], np.full(length, made.mean), covariance))
         posterior[looks - (ends[-1] if ends else 0)] += weight
-    return posterior / posterior.sum()
+    return np.asarray(posterior / posterior.sum())
 
 
 @pytest.mark.parametrize("made", [Bocpd(hazard=0.2, w=3, variance=4, mean=0.5, longest=20), Bocpd(hazard=0.01, w=1, longest=20)])

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simlab.guardrails.look import Bools, Floats
-from simlab.guardrails.rule import Observation, Rule, State, Takes, choose
+from simlab.guardrails.rule import Observation, Rule, State, Step, Takes, choose
 from simlab.rule_from import rule
 from tests.looks import MINUTE, observation, statistics
 
@@ -67,6 +67,16 @@ def block(values: Floats, *, time: int) -> Observation:
     """Return what a rule sees of values [streams, lanes]."""
     ones = np.ones_like(values)
     return Observation(values, ones, None, None, ones > 0, time, np.arange(values.shape[1]), 7)
+
+
+def first_alarm(made: Rule, *, shift: float) -> Step:
+    """Return the step that alarms, or the last, of a quiet stream that shifts after 30 looks."""
+    step = Step(made.initial(1, 1, every=MINUTE), np.zeros((1, 1)), worse=False)
+    for value in [0.0] * 30 + [shift] * 40:
+        step = made.update(step.state, observation([value]))
+        if step.statistic[0, 0] >= made.threshold:
+            break
+    return step
 
 
 @each_rule
@@ -157,28 +167,17 @@ def test_a_constant_stream_of_no_shift_never_alarms(name: str) -> None:
 @each_rule
 def test_a_large_shift_alarms_and_says_that_it_is_harm(name: str) -> None:
     made = rule(SETTINGS[name])
-    state = made.initial(1, 1, every=MINUTE)
-    levels = made.takes is Takes.LEVEL
-    statistic, worse = np.zeros((1, 1)), np.zeros((1, 1), dtype=bool)
-    for value in [0.0] * 30 + [1.0 if levels else 4.0] * 40:
-        state, statistic, worse = made.update(state, observation([value]))
-        if statistic[0, 0] >= made.threshold:
-            break
-    assert statistic[0, 0] >= made.threshold
-    assert np.all(worse)
+    step = first_alarm(made, shift=1.0 if made.takes is Takes.LEVEL else 4.0)
+    assert step.statistic[0, 0] >= made.threshold
+    assert np.all(step.worse)
 
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name not in {*RISING, "page_hinkley"}])
 def test_two_sides_alarm_on_an_improvement_and_say_so(name: str) -> None:
     made = rule(SETTINGS[name])
-    state = made.initial(1, 1, every=MINUTE)
-    statistic, worse = np.zeros((1, 1)), np.ones((1, 1), dtype=bool)
-    for value in [0.0] * 30 + [-4.0] * 40:
-        state, statistic, worse = made.update(state, observation([value]))
-        if statistic[0, 0] >= made.threshold:
-            break
-    assert statistic[0, 0] >= made.threshold
-    assert not np.any(worse)
+    step = first_alarm(made, shift=-4.0)
+    assert step.statistic[0, 0] >= made.threshold
+    assert not np.any(step.worse)
 
 
 @pytest.mark.parametrize("name", RISING)
