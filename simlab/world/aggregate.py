@@ -308,8 +308,9 @@ class AggregatePath:
         if not world.watched.first_seen:
             return None
         out = np.empty((len(world.segments), 3, len(world.lanes)))
+        expected = self.world.rates.requests[:, noise.tick, None] * world.strata.widths
         draws.draw_first_seen(
-            world.key("first_seen"), noise.tick, int(world.lanes[0]), noise.requests, world.users, world.gamma,
+            world.key("first_seen"), noise.tick, int(world.lanes[0]), expected, world.users, world.gamma,
             treated, control_from, self._so_far, self._seen, out,
         )  # fmt: skip
         return out

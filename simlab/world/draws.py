@@ -152,7 +152,7 @@ def draw_first_seen(
     key: np.uint64,
     tick: int,
     first_lane: int,
-    requests: Floats,
+    expected: Floats,
     users: Floats,
     gamma: float,
     treated: Integers,
@@ -163,10 +163,11 @@ def draw_first_seen(
 ) -> None:
     """Add to `out` [segments, arms, lanes] the users seen for the first time since they were assigned.
 
-    With gamma activity a user unseen over m expected requests stays unseen with probability (1 + m / gamma)^-gamma. `so_far` and
-    `seen` [segments, strata, lanes], requests and users since assignment, move on.
+    With gamma activity a user unseen over m expected requests stays unseen with probability (1 + m / gamma)^-gamma. The
+    `expected` requests [segments, strata] count, not the drawn ones: those already hold the chance of who came. `so_far` and
+    `seen` [segments, strata, lanes], expected requests and users since assignment, move on.
     """
-    segments, strata, lanes = requests.shape
+    segments, strata, lanes = so_far.shape
     out[:] = 0.0
     for segment in range(segments):
         for stratum in range(strata):
@@ -179,7 +180,7 @@ def draw_first_seen(
                 elif stratum < control_from[lane]:
                     continue
                 before = so_far[segment, stratum, lane]
-                now = before + requests[segment, stratum, lane]
+                now = before + expected[segment, stratum]
                 unseen = int(users[segment, stratum] - seen[segment, stratum, lane])
                 if now == before or unseen <= 0:
                     continue

@@ -200,3 +200,17 @@ def test_noise_does_not_depend_on_what_else_is_watched() -> None:
     for one, other in zip(few.draw(3).sums["errors"], many.draw(3).sums["errors"], strict=True):
         np.testing.assert_array_equal(one, other)
     assert "latency" not in few.draw(3).sums
+
+
+def test_users_seen_for_the_first_time_are_no_more_uneven_than_users_are() -> None:
+    # Users come independently of each other: their number is binomial, and its variance below its mean.
+    world = one_cell_world()
+    path = world.begin(harmed=False)
+    everybody = Exposure(np.ones(LANES, dtype=np.int64), np.ones(LANES, dtype=np.int64))
+    found = path.advance(world.draw(0), everybody).first_seen
+    assert found is not None
+    seen = found.sum(axis=(0, 1))
+    chance = 1 - (1 + PER_USER / GAMMA) ** -GAMMA
+    assert abs(seen.mean() - USERS * chance) < Z * seen.std() / np.sqrt(LANES)
+    squared = (seen - USERS * chance) ** 2
+    assert abs(squared.mean() - USERS * chance * (1 - chance)) < Z * squared.std() / np.sqrt(LANES)
