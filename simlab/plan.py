@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +19,13 @@ from simlab.errors import FileErrors, Mistake
 from simlab.guardrails.look import Integers
 from simlab.guardrails.policy import Policy
 from simlab.guardrails.rule import Takes
-from simlab.scenario import Response, Rollout, Scenario, Telemetry, read_scenario
+from simlab.scenario import Proportion, Response, Rollout, Scenario, Telemetry, read_scenario
 from simlab.shipped import shipped_path
 from simlab.study import GateEntry, Study, build_policies, check_policies, metrics_of, read_study
+from simlab.ticks import format_duration
 from simlab.world.aggregate import AggregateWorld, Watched
+from simlab.world.rates import rates_of
+from simlab.world.strata import strata_of
 
 BASELINE = Policy("(never alarms)", (), reference=True)
 """What happens when nobody stops anything; part of every study."""
@@ -213,6 +217,8 @@ def _plan(study: Study, document: Document, documents: list[Document]) -> Plan:
     for each in documents:
         try:
             scenarios.append(read_scenario(each))
+            for found in (_empty_cells(scenarios[-1], each), _over_one(scenarios[-1], each)):
+                errors.extend((each.file, mistake) for mistake in found)
         except FileErrors as error:
             errors.extend(error.found)
     for scenario in scenarios:
@@ -231,12 +237,37 @@ def _plan(study: Study, document: Document, documents: list[Document]) -> Plan:
     return Plan(study, settings, {"study": document.data, "scenarios": [each.data for each in documents]})
 
 
-def _gate_mistakes(study: Study, scenario: Scenario, document: Document) -> list[Mistake]:
-    return [
-        document.mistake(("gates", index, "within"), "time", f"is after the horizon of scenario {scenario.scenario}")
-        for index, gate in enumerate(study.gates)
-        if gate.within is not None and gate.within >= scenario.horizon
-    ]
+def _empty_cells(scenario: Scenario, document: Document) -> Iterator[Mistake]:
+    """Yield a mistake if a stratum of a segment would have no user: its traffic would come from nobody."""
+    widths = strata_of(scenario.rollout).widths
+    smallest = min(share for share in scenario.users.shares.values() if share > 0) * widths.min()
+    if scenario.users.count * smallest < 1:
+        problem = f"leaves a part of {100 * smallest:.3g} % of all users, which the ramp moves as one, without a user"
+        yield document.mistake(("users", "count"), "users", problem, f"write at least {math.ceil(1 / smallest)}")
+
+
+def _over_one(scenario: Scenario, document: Document) -> Iterator[Mistake]:
+    """Yield a mistake for each harm that, with the drift of its metric, would make a probability more than 1."""
+    factors = rates_of(scenario).factors
+    for index, harm in enumerate(scenario.harms):
+        metric = scenario.metrics[harm.metric]
+        if isinstance(metric, Proportion):
+            reached = metric.normal * float(factors[harm.metric].max())
+            harmed = reached * (harm.times or 1.0) + (harm.add.value if harm.add else 0.0)
+            if harmed > 1:
+                key = "add" if harm.add else "times"
+                problem = f"makes the probability {harmed:.6g} at the height of the drift, over 1"
+                yield document.mistake(("harms", index, key), "probability", problem)
+
+
+def _gate_mistakes(study: Study, scenario: Scenario, document: Document) -> Iterator[Mistake]:
+    for index, gate in enumerate(study.gates):
+        place = ("gates", index, "within")
+        if gate.within is not None and gate.within >= scenario.horizon:
+            yield document.mistake(place, "time", f"is after the horizon of scenario {scenario.scenario}")
+        elif gate.within is not None and gate.within % scenario.tick:
+            problem = f"must be a whole number of ticks of scenario {scenario.scenario}, {format_duration(scenario.tick)} each"
+            yield document.mistake(place, "time", problem)
 
 
 def _setting(study: Study, scenario: Scenario) -> ScenarioSetting:

@@ -32,11 +32,15 @@ from simlab.ticks import (
     Swing,
     TimeOfDay,
     Unit,
+    format_duration,
     parse_points,
     parse_seconds,
 )
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+MAX_TICKS = 100_000
+"""The longest horizon, in ticks: more than a day of seconds or two months of minutes."""
+
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -44,7 +48,7 @@ WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun"
 class Activity:
     """How unequal users are: requests per user are gamma with this shape and mean 1."""
 
-    gamma: Annotated[float, Gt(0)] = 0.7
+    gamma: Annotated[float, Ge(0.01)] = 0.7
 
 
 @settings
@@ -325,6 +329,12 @@ def read_scenario(document: Document) -> Scenario:
 
 def _mistakes(scenario: Scenario, document: Document) -> Iterator[Mistake]:
     """Yield what is well-formed but makes no sense."""
+    ticks = scenario.horizon // scenario.tick
+    if ticks > MAX_TICKS:
+        horizon = format_duration(scenario.horizon)
+        yield document.mistake(
+            ("tick",), "time", f"a horizon of {horizon} has {ticks:,} such ticks; at most {MAX_TICKS:,} are run"
+        )
     if scenario.horizon % scenario.tick:
         yield document.mistake(("horizon",), "time", "must be a whole number of ticks")
     yield from _mistakes_in_shares(scenario, document)

@@ -65,8 +65,13 @@ def read_settings(document: Document, settings: type[Settings]) -> Settings:
         return adapter(settings).validate_json(json.dumps(document.data))
     except ValidationError as error:
         schema = json_schema(settings)
-        mistakes = [_told(document, schema, found) for found in error.errors(include_url=False)]
+        mistakes = [_told(document, schema, found) for found in error.errors(include_url=False) if not _is_full(found)]
         raise FileErrors((document.file, mistake) for mistake in mistakes) from None
+
+
+def _is_full(found: Mapping[str, Any]) -> bool:
+    """Return whether what is called too short is so only because its wrong entries, told by themselves, were not counted."""
+    return found["type"] == "too_short" and bool(len(found["input"]) >= found["ctx"]["min_length"])
 
 
 def _told(document: Document, schema: Mapping[str, Any], found: Mapping[str, Any]) -> Mistake:

@@ -18,7 +18,7 @@ from simlab.guardrails.signal import Signal, Watch
 from simlab.scenario import Scenario
 from simlab.schemas import Path, read_settings
 from simlab.settings import readable, settings
-from simlab.ticks import Name, Period, Share
+from simlab.ticks import Name, Period, Share, format_duration
 
 # One optional field a rule, so that the file schema knows every rule's settings; `_mistakes_in_guardrail` wants exactly one.
 _CHOICES = [(key, rule | None, None) for key, rule in rules().items()]
@@ -206,10 +206,11 @@ def check_policies(
             yield from _mistakes_in_guardrail(entry, document, path, policy=policy)
             yield from _mistakes_in_watching(entry, document, path, metrics=metrics, place=place)
             if entry.every % tick:
-                problem = f"must be a whole number of ticks of {place}, {tick // 1000} s each"
+                problem = f"must be a whole number of ticks of {place}, {format_duration(tick)} each"
                 yield document.mistake((*path, "every"), "time", problem)
-            elif max(entry.every, entry.warmup) >= horizon:
-                yield document.mistake((*path, "every"), "time", f"never looks before the horizon of {place}")
+            for key, time in (("every", entry.every), ("warmup", entry.warmup)):
+                if time >= horizon:
+                    yield document.mistake((*path, key), "time", f"never looks before the horizon of {place}")
 
 
 def _mistakes_in_guardrail(entry: GuardrailEntry, document: Document, path: Path, *, policy: PolicyEntry) -> Iterator[Mistake]:
@@ -228,6 +229,8 @@ def _mistakes_in_guardrail(entry: GuardrailEntry, document: Document, path: Path
         hint = "give target and spread, or a baseline" if rule.takes is Takes.STANDARDISED else ""
         problem = f"{rule.key} takes {rule.takes.value}, and {given} does not give that"
         yield document.mistake((*path, "rule"), "signal", problem, hint)
+    if entry.over % entry.every:
+        yield document.mistake((*path, "over"), "time", "must be a whole number of looks, each as long as every")
     if (entry.target is None) != (entry.spread is None):
         yield document.mistake(path, "signal", "target and spread go together")
     if entry.compare is None and entry.null is not None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simlab.guardrails.look import ARMS, Bools, Floats, Integers, Look, Sums
+from simlab.guardrails.look import ARMS, Bools, FirstSeen, Floats, Integers, Look, Sums
 from simlab.scenario import Telemetry
 from simlab.streams import span_ticks, stream_key, uniforms
 from simlab.ticks import Clock
@@ -62,11 +62,11 @@ class TelemetryNoise:
         """Return the increments that are left when each record is lost with the same probability."""
         if self.settings.lost == 0:
             return increments
-        sums = {name: self._left(name, tick, each) for name, each in increments.sums.items()}
+        sums = {name: self._not_lost(name, tick, each) for name, each in increments.sums.items()}
         seen = increments.first_seen
         return Increments(sums, None if seen is None else seen - self._lost("first_seen", tick, seen))
 
-    def _left(self, name: str, tick: int, sums: Sums) -> Sums:
+    def _not_lost(self, name: str, tick: int, sums: Sums) -> Sums:
         if sums.squares is sums.total:
             events = sums.total - self._lost(f"{name}.events", tick, sums.total)
             others = sums.observations - sums.total
@@ -164,23 +164,26 @@ class _Gathered:
         self._end = np.zeros(lanes, dtype=np.int64)
         self._position = np.zeros(lanes, dtype=np.int64)
         self._nothing = np.zeros((self.parts, segments, len(ARMS), lanes))
+        self._nobody = np.zeros((self.parts, len(strata.shares) - 1, segments, 2, lanes))
         self._clear(np.ones(lanes, dtype=bool))
 
     def _clear(self, lanes: Bools) -> None:
         """Forget what these lanes have been given."""
         if lanes.all():
             self._sums: dict[str, list[Floats]] = {}
-            self._first_seen = self._nothing if self.counts_users else None
+            self._first_seen = self._nobody
             self._part = np.zeros(len(lanes), dtype=np.int64)
             self._empty = np.ones(len(lanes), dtype=bool)
             self._shares = np.zeros((self.parts, 2, len(lanes)))
+            self._cohort_shares = np.zeros((*self._nobody.shape[:2], 2, len(lanes)))
             return
         kept = ~lanes
         self._sums = {name: [values * kept for values in each] for name, each in self._sums.items()}
-        self._first_seen = None if self._first_seen is None else self._first_seen * kept
+        self._first_seen = self._first_seen * kept
         self._part = self._part * kept
         self._empty = self._empty | lanes
         self._shares = self._shares * kept
+        self._cohort_shares = self._cohort_shares * kept
 
     def add(self, batch: _Batch, arrived: Bools) -> None:
         """Add a tick's data for the lanes where they have arrived."""
@@ -206,9 +209,10 @@ class _Gathered:
                     kept.append(np.zeros((self.parts, *values.shape)))
                 kept[index][part] += values if everywhere else np.where(here, values, 0.0)
         if batch.increments.first_seen is not None:
-            first_seen = np.zeros_like(self._nothing) if self._first_seen is None else self._first_seen.copy()
-            first_seen[part] += np.where(here, batch.increments.first_seen, 0.0)
-            self._first_seen = first_seen
+            self._first_seen = self._first_seen.copy()
+            self._first_seen[part] += np.where(here, batch.increments.first_seen, 0.0)
+            shares = np.moveaxis(self.strata.cohort_shares[batch.position], 0, -1)
+            self._cohort_shares[part] = np.where(here, shares, self._cohort_shares[part])
 
     def take(self, time: int) -> Look:
         """Return the look at `time`. A missing look leaves its data for the next one; without new data it is missing too."""
@@ -222,7 +226,7 @@ class _Gathered:
             lanes=self.noise.lanes,
             seed=self.noise.seed,
             sums=self._given(given),
-            first_seen=None if self._first_seen is None else self._first_seen * given,
+            first_seen=self._users(given) if self.counts_users else None,
             shares=self._shares,
             missing=missing,
             one_armed=one_armed,
@@ -230,6 +234,11 @@ class _Gathered:
         self._start = np.where(given, self._end, self._start)
         self._clear(given)
         return look
+
+    def _users(self, given: Bools) -> FirstSeen:
+        """Return the users first seen: what one step assigned is a group of its own in every part."""
+        users = (self._first_seen * given).reshape(-1, *self._first_seen.shape[2:])
+        return FirstSeen(users, self._cohort_shares.reshape(-1, *self._cohort_shares.shape[2:]))
 
     def _given(self, given: Bools) -> Mapping[str, Sums]:
         everywhere = bool(given.all())

@@ -214,6 +214,11 @@ def format_duration(milliseconds: float) -> str:
     return sign + (" ".join(parts[:2]) or "0m")
 
 
+def format_count(number: int, noun: str, *, plural: str = "") -> str:
+    """Return a number of things in words, such as ``1 lane`` or ``2,000 lanes``; `plural` where an s is not enough."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def format_instant(milliseconds: float) -> str:
     """Return ISO 8601 text in UTC, to the second."""
     return datetime.fromtimestamp(milliseconds / 1_000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from simlab.guardrails.guardrail import Guardrail, GuardrailState
-from simlab.guardrails.look import ARMS, Decision, Floats, Look, Sums
+from simlab.guardrails.look import ARMS, Decision, FirstSeen, Floats, Look, Sums
 from simlab.guardrails.rule import Observation, Rule, State
 
 MINUTE = 60_000
@@ -67,7 +67,7 @@ def make_look(
 ) -> Look:
     """Return a look over the tick before `time`; a missing lane has no sums, one `Sums` alone is the metric ``m``.
 
-    `shares` is [2], or [parts, 2] or [parts, 2, lanes].
+    `shares` is [2], or [parts, 2] or [parts, 2, lanes]; `first_seen` [parts, segments, arms, lanes] were all assigned at once.
     """
     named = {"m": sums} if isinstance(sums, Sums) else dict(sums or {})
     given = [array for each in named.values() for array in each] + ([] if first_seen is None else [first_seen])
@@ -76,6 +76,7 @@ def make_look(
     count = numbers.size
     planned = np.asarray(shares, dtype=float)
     planned = planned if planned.ndim == 3 else np.atleast_2d(planned)[:, :, None]
+    planned = np.broadcast_to(planned, (*planned.shape[:2], count))
     lost = np.broadcast_to(np.asarray(missing), (count,))
     arrived = np.where(lost, 0.0, 1.0)
     return Look(
@@ -85,8 +86,8 @@ def make_look(
         lanes=numbers.astype(np.int64),
         seed=seed,
         sums={name: Sums(*(array * arrived for array in each)) for name, each in named.items()},
-        first_seen=None if first_seen is None else first_seen * arrived,
-        shares=np.broadcast_to(planned, (*planned.shape[:2], count)),
+        first_seen=None if first_seen is None else FirstSeen(first_seen[:, :, :2] * arrived, planned),
+        shares=planned,
         missing=lost,
         one_armed=np.broadcast_to(np.asarray(one_armed), (count,)),
     )
@@ -100,7 +101,7 @@ def only(look: Look, index: Any) -> Look:
         end=look.end[index],
         lanes=look.lanes[index],
         sums={name: Sums(*(array[..., index] for array in each)) for name, each in look.sums.items()},
-        first_seen=None if look.first_seen is None else look.first_seen[..., index],
+        first_seen=None if look.first_seen is None else FirstSeen(*(array[..., index] for array in look.first_seen)),
         shares=look.shares[..., index],
         missing=look.missing[index],
         one_armed=look.one_armed[index],
@@ -169,7 +170,7 @@ def start(guardrail: Guardrail, look: Look) -> GuardrailState:
 
 def segment_count(look: Look) -> int:
     """Return how many segments a look has; one if it has no data."""
-    arrays = [each.total for each in look.sums.values()] + ([] if look.first_seen is None else [look.first_seen])
+    arrays = [each.total for each in look.sums.values()] + ([] if look.first_seen is None else [look.first_seen.users])
     return arrays[0].shape[1] if arrays else 1
 
 

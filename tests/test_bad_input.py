@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -56,6 +57,9 @@ SCENARIO_MISTAKES = {
     "a name with a terminal escape": ("name: app-errors", 'name: "a\\e[31m"', "error[name]: harms[0].name: ", ""),
     "a duplicate key": ("tick: 5m", "tick: 5m\ntick: 1m", "error[duplicate-key]: tick: ", ""),
     "unknown shape": ("shape: step", "shape: stp", "error[not-a-choice]: harms[0]: ", "did you mean 'step'?"),
+    "a stratum without users": ("count: 2000000", "count: 20", "error[users]: users.count: leaves a part of ", "write at least"),
+    "users too unequal to count": ("gamma: 0.7", "gamma: 0.000001", "error[bound]: users.activity.gamma: must be", ""),
+    "more ticks than can be run": ("tick: 5m", "tick: 1ms", "error[time]: tick: a horizon of 3d has 259,200,000 such ticks; at most 100,000", ""),
     "horizon in half ticks": ("horizon: 3d", "horizon: 62m", "error[time]: horizon: must be a whole number of ticks", ""),
 }  # fmt: skip
 
@@ -78,8 +82,12 @@ STUDY_MISTAKES = {
     "a level for a rule that standardises": ("compare: difference, by", "of: everyone, by", "takes standardised, and a level does not give that"),
     "a budget for a rule without error": ("- name: errors-cusum", "- name: errors-cusum\n    budget: 5%", "error[budget]"),
     "a cadence between ticks": ("every: 5m, respond: rollback", "every: 7m, respond: rollback", "must be a whole number of ticks"),
+    "a cadence beyond the horizon": ("every: 5m, respond: rollback", "every: 9d, respond: rollback", "guardrails[0].every: never looks"),
+    "a warmup beyond the horizon": ("every: 5m, respond: rollback", "every: 5m, warmup: 9d, respond: rollback", "guardrails[0].warmup: never looks"),
     "a gate without a limit": ("- {false_alarms: {max: 5%}}", "- {confidence: 90%}", "must say exactly one of false_alarms"),
     "a gate over 1": ("{max: 5%}", "{max: 500%}", "error[bound]: gates[0].false_alarms.max"),
+    "a gate between ticks": ("within: 1h", "within: 7m", "error[time]: gates[1].within: must be a whole number of ticks"),
+    "a window between looks": ("by: segment, rule: {cusum", "over: 7m, rule: {cusum", "over: must be a whole number of looks"),
     "a gate after the horizon": ("within: 1h", "within: 9d", "error[time]: gates[1].within: is after the horizon"),
     "a quantile of nothing": (", at: p90", "", "needs at, a quantile"),
     "a cap below the start": ("cap: 16000", "cap: 16", "error[order]: lanes.cap: must be at least start"),
@@ -111,6 +119,13 @@ def test_all_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     text = told(tree(tmp_path, scenario=scenario))
     for part in ("tick: '5 bananas'", "ad: unknown key", "traffic.requests: 'fast'", "checkout-flapping.yaml:"):
         assert part in text
+
+
+def test_a_wrong_entry_does_not_empty_its_list(tmp_path: Path) -> None:
+    text = told(tree(tmp_path, study=STUDY.replace("every: 5m", "every: often", 1)))
+    assert "guardrails[0].every: 'often' is not a duration" in text
+    assert text.count("error[") == 1
+    assert "policies: must not be empty" in told(tree(tmp_path, study=re.sub(r"policies:\n(  .*\n)+", "policies: []\n", STUDY)))
 
 
 def test_the_place_is_exact(tmp_path: Path) -> None:
@@ -147,3 +162,9 @@ def test_files_that_hold_no_document(tmp_path: Path, name: str) -> None:
     assert expected in told(path)
     # Not a benchmark: a bomb or a file read whole would take minutes.
     assert time.monotonic() - began < 20
+
+
+def test_a_harm_on_top_of_a_drift_keeps_probabilities(tmp_path: Path) -> None:
+    drift = "drift:\n  - {name: worse-and-worse, shape: trend, metric: errors, times: x190, over: 1d}\n"
+    text = told(tree(tmp_path, scenario=SCENARIO.replace("add: 2pp", "add: 10pp").split("drift:")[0] + drift))
+    assert "error[probability]: harms[0].add: makes the probability 1.0" in text

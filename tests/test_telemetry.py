@@ -41,7 +41,7 @@ def increments_of(tick: int, lanes: int, *, mean: float = 20.0) -> Increments:
     requests = generator.poisson(mean, size=shape).astype(float)
     errors = generator.binomial(requests.astype(int), 0.3).astype(float)
     durations = requests * generator.integers(1, 9, size=shape)
-    seen = generator.poisson(mean / 4, size=shape).astype(float)
+    seen = generator.poisson(mean / 4, size=(LAST, SEGMENTS, 2, lanes)).astype(float)
     return Increments({"errors": Sums(requests, errors, errors), "latency": Sums(requests, durations, 2 * durations)}, seen)
 
 
@@ -78,7 +78,9 @@ def arrays_of(increments: Increments) -> list[np.ndarray]:
 
 def arrays_in(look: Look) -> list[np.ndarray]:
     """Return all the arrays of a look, in the same order."""
-    return [*look.sums["errors"], *look.sums["latency"], np.asarray(look.first_seen)]
+    assert look.first_seen is not None
+    users = look.first_seen.users
+    return [*look.sums["errors"], *look.sums["latency"], users.reshape(-1, LAST, *users.shape[1:])]
 
 
 def together(look: Look) -> list[np.ndarray]:
@@ -198,7 +200,7 @@ def test_all_that_looks_have_held_is_all_that_happened_before_the_watermark(
     delay: tuple[float, float], every: int, positions: np.ndarray
 ) -> None:
     held = run(telemetry(delay=delay, missing_looks=0.3), every=(every,), positions=positions)
-    so_far = [np.zeros((SEGMENTS, 3, 3)) for _ in range(7)]
+    so_far = [np.zeros((SEGMENTS, 3, 3)) for _ in range(6)] + [np.zeros((LAST, SEGMENTS, 2, 3))]
     watermark = np.zeros(3, dtype=np.int64)
     for look in held.looks[every]:
         np.testing.assert_array_equal(look.start, watermark)

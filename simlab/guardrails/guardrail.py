@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from simlab.errors import UnitError
 from simlab.guardrails.look import Bools, Code, Decision, Floats, Look
 from simlab.guardrails.rule import Rule, State, choose
 from simlab.guardrails.signal import Signal, Signalled, SignalState
@@ -67,6 +68,11 @@ class Guardrail:
         How a look that cannot be judged reads.
     tick : int
         Milliseconds in a tick of the world that it watches.
+
+    Raises
+    ------
+    UnitError
+        If the signal's window is not a whole number of looks.
     """
 
     signal: Signal
@@ -75,6 +81,10 @@ class Guardrail:
     respond: Respond = "alert"
     on_unknown: OnUnknown = "hold"
     tick: int = 60_000
+
+    def __post_init__(self) -> None:
+        if self.signal.over % self.every:
+            raise UnitError(f"a window of {self.signal.over} ms is not a whole number of looks, each of {self.every} ms")
 
     @property
     def every_ticks(self) -> int:

@@ -40,6 +40,24 @@ class Sums(NamedTuple):
     squares: Floats
 
 
+class FirstSeen(NamedTuple):
+    """Users seen for the first time since they were assigned, in groups that share their history.
+
+    A group is the users whom one step of the ramp assigned, while one allocation of arms held. All of them were assigned at the
+    same moment, so those still unseen are spread over the arms as planned, whatever the ramp did before.
+
+    Attributes
+    ----------
+    users : float64[groups, segments, 2, lanes]
+        How many were seen first by treatment and by control.
+    shares : float64[groups, 2, lanes]
+        Planned share of all users in the group's treatment and in its control.
+    """
+
+    users: Floats
+    shares: Floats
+
+
 @dataclass(frozen=True)
 class Look:
     """What had arrived by one evaluation, for the span [start, end) of event time.
@@ -58,8 +76,8 @@ class Look:
         For rules that draw numbers of their own.
     sums : mapping of str to Sums
         Increments by metric.
-    first_seen : float64[parts, segments, arms, lanes] or None
-        Users seen for the first time since they were assigned, by the arm that first saw them; None if nobody asked.
+    first_seen : FirstSeen or None
+        Users seen for the first time; None if nobody asked.
     shares : float64[parts, 2, lanes]
         Planned share of all users in treatment and in control.
     missing : bool[lanes]
@@ -74,7 +92,7 @@ class Look:
     lanes: Integers
     seed: int
     sums: Mapping[str, Sums]
-    first_seen: Floats | None
+    first_seen: FirstSeen | None
     shares: Floats
     missing: Bools
     one_armed: Bools

@@ -77,7 +77,7 @@ class Observation:
         Users first seen in treatment and in control, for a rule that takes arm counts; the metric's events in the two arms for
         one that takes event counts, control first where fewer events are worse.
     shares : float64[parts, 2, lanes] or None
-        Planned shares of the two arms in each part.
+        Planned shares of the two arms in each part, for a rule that takes arm counts.
     valid : bool[streams, lanes]
         Where there is something to judge. A rule's new state is kept only there.
     time : int

@@ -93,7 +93,7 @@ class Watch:
     by : {"segment"}, optional
         One stream a segment instead of one over all.
     over : int
-        Window in milliseconds; 0 takes each look by itself.
+        Window in milliseconds, a whole number of looks: the last ones that could be judged. 0 takes each look by itself.
     null : float, optional
         Difference or ratio that is still harmless; 0 or 1 if not given.
     min_count : int
@@ -149,7 +149,7 @@ class Signal(Watch):
         """Return the state before the first look, for looks every `every` milliseconds."""
         streams = self.streams(segments)
         terms = 2 if self.compare is None else TERMS
-        looks = max(1, -(-self.over // every))
+        looks = max(1, self.over // every)
         zero = np.zeros((streams, lanes))
         window = np.zeros((looks - 1, terms, streams, lanes))
         return SignalState(np.zeros((terms, streams, lanes)), window, Baseline(zero, zero, zero))
@@ -178,7 +178,7 @@ class Signal(Watch):
         if self.compare == "shares":
             return self._observe_shares(state, look, open_lanes & (elapsed > self.warmup))
         if takes is Takes.EVENT_COUNTS:
-            return self._observe_events(state, look, open_lanes & (elapsed >= self.warmup))
+            return self._observe_events(state, look, open_lanes & (elapsed > self.warmup))
         return self._observe_metric(state, look, open_lanes, takes, elapsed)
 
     def retired(self, look: Look) -> Bools:
@@ -188,9 +188,9 @@ class Signal(Watch):
     def _observe_shares(self, state: SignalState, look: Look, open_lanes: Bools) -> Signalled:
         if look.first_seen is None:
             return self._answer(state, look, valid=np.zeros(state.waiting.shape[1:], dtype=bool))
-        counts = np.moveaxis(self._by_stream(look.first_seen[:, :, :2]), 2, 1)
+        counts = np.moveaxis(self._by_stream(look.first_seen.users), 2, 1)
         valid = np.broadcast_to(open_lanes, counts.shape[2:])
-        return self._answer(state, look, valid=valid, counts=counts)
+        return self._answer(state, look, valid=valid, counts=counts, shares=look.first_seen.shares)
 
     def _observe_events(self, state: SignalState, look: Look, open_lanes: Bools) -> Signalled:
         sums = Sums(*(np.moveaxis(self._by_stream(values)[:, :, :2], 2, 1) for values in look.sums[self.watch or ""]))
@@ -301,6 +301,7 @@ class Signal(Watch):
         value: Floats | None = None,
         information: Floats | None = None,
         counts: Floats | None = None,
+        shares: Floats | None = None,
         exposures: Floats | None = None,
         skipped: Bools | None = None,
     ) -> Signalled:
@@ -309,7 +310,7 @@ class Signal(Watch):
             value=nothing if value is None else np.where(valid, value, np.nan),
             information=nothing if information is None else np.where(valid, information, np.nan),
             counts=counts,
-            shares=None if counts is None else look.shares,
+            shares=shares,
             valid=valid,
             time=look.time,
             lanes=look.lanes,

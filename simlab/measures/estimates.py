@@ -58,7 +58,9 @@ def mean(values: Floats, *, unit: str, confidence: float = CONFIDENCE, support: 
     """Return a mean over lanes with Student's interval.
 
     Where all lanes agree, a spread of nothing would claim certainty: then the interval allows for as many lanes at the ends of
-    the support as may have gone unseen (Clopper & Pearson 1934), and without a known support for anything.
+    the support as may have gone unseen (Clopper & Pearson 1934), and without a known support for anything. Where few lanes differ
+    from the commonest value, the spread is known from few: the interval then also covers what the exact interval of their share
+    allows at their mean.
 
     Parameters
     ----------
@@ -80,8 +82,19 @@ def mean(values: Floats, *, unit: str, confidence: float = CONFIDENCE, support: 
         low, high = value - unseen * (value - support[0]), value + unseen * (support[1] - value)
         return Estimate(value, low, high, n, "Clopper-Pearson on the support", unit, confidence)
     half = float(stdtrit(n - 1, (1 + confidence) / 2)) * float(values.std(ddof=1)) / np.sqrt(n)
+    ends = (value - half, value + half, *_ends_by_share(values, confidence=confidence))
     least, most = support or (-np.inf, np.inf)
-    return Estimate(value, max(least, value - half), min(most, value + half), n, "Student t", unit, confidence)
+    return Estimate(value, max(least, min(ends)), min(most, max(ends)), n, "Student t", unit, confidence)
+
+
+def _ends_by_share(values: Floats, *, confidence: float) -> tuple[float, float]:
+    """Return the means at both ends of the exact interval of the share of lanes that differ from the commonest value."""
+    found, counts = np.unique(values, return_counts=True)
+    commonest = float(found[counts.argmax()])
+    others = len(values) - int(counts.max())
+    distance = float((values - commonest).sum()) / others
+    share = proportion(others, len(values), confidence=confidence)
+    return commonest + share.low * distance, commonest + share.high * distance
 
 
 def ratio(totals: Floats, weights: Floats, *, unit: str, confidence: float = CONFIDENCE) -> Estimate:

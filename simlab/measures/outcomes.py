@@ -14,7 +14,8 @@ from simlab.ticks import Clock
 
 Rows = dict[str, np.ndarray]
 
-STATUSES = ("detected", "missed", "false_alarm", "wrong_direction", "never_onset", "quiet")
+HARMED_STATUSES = ("detected", "missed", "false_alarm", "wrong_direction", "never_onset")
+TWIN_STATUSES = ("false_alarm", "wrong_direction", "quiet")
 
 
 def gather(blocks: Sequence[BlockResult]) -> Rows:
@@ -57,7 +58,7 @@ class Outcomes:
 
     @cached_property
     def acted_before(self) -> Bools:
-        """Lanes acted on by evidence from before any onset, bool[lanes]: no skill, and outside the denominators."""
+        """Lanes first acted on by evidence from before any onset, bool[lanes]: no skill, and outside the denominators."""
         acted = self.harmed["action_time"] >= 0
         return np.asarray(acted & (~self.has_onset | (self.harmed["evidence"] <= self.harmed["onset"])))
 
@@ -68,7 +69,7 @@ class Outcomes:
 
     @cached_property
     def delay(self) -> Floats:
-        """Ticks from onset to a first action in the right direction; infinite if there was none. float64[lanes]."""
+        """Ticks from onset to the first action if that was in the right direction, else infinite. float64[lanes]."""
         detected = self.at_risk & (self.harmed["action_time"] >= 0) & self.harmed["worse"]
         return np.where(detected, self.harmed["action_time"] - self.harmed["onset"], np.inf)
 
@@ -94,14 +95,14 @@ class Outcomes:
 
     @cached_property
     def status(self) -> np.ndarray:
-        """How each harmed lane ended, one of `STATUSES`."""
+        """How each harmed lane ended, one of `HARMED_STATUSES`."""
         acted = self.harmed["action_time"] >= 0
         conditions = [self.acted_before, ~self.has_onset, acted & self.harmed["worse"], acted]
         return np.select(conditions, ["false_alarm", "never_onset", "detected", "wrong_direction"], "missed")
 
     @cached_property
     def twin_status(self) -> np.ndarray:
-        """How each twin ended, one of `STATUSES`."""
+        """How each twin ended, one of `TWIN_STATUSES`."""
         return np.where(self.twin_acted, np.where(self.twin["worse"], "false_alarm", "wrong_direction"), "quiet")
 
 

@@ -54,8 +54,8 @@ class Increments(NamedTuple):
     ----------
     sums : mapping of str to Sums
         For each watched metric, float64[segments, arms, lanes].
-    first_seen : float64[segments, arms, lanes] or None
-        Users seen for the first time; None if nobody watches.
+    first_seen : float64[steps, segments, 2, lanes] or None
+        Users seen for the first time, by the step that assigned them; None if nobody watches.
     """
 
     sums: Mapping[str, Sums]
@@ -208,7 +208,6 @@ class AggregatePath:
         self.harm_units = {clock.harm.metric: np.zeros(lanes) for clock in world.harms}
         self._reached = np.full((len(world.strata.treated), lanes), NOT_YET)
         self._so_far = np.zeros(world.shape)
-        self._seen = np.zeros(world.shape)
 
     def advance(self, noise: Noise, exposure: Exposure) -> Increments:
         """Return what happened during the noise's tick under an exposure, and count whom it hurt."""
@@ -237,7 +236,7 @@ class AggregatePath:
 
     def users_harmed(self) -> Floats:
         """Return the number of different exposed users with an event worse than under control, float64[lanes]."""
-        return self._distinct(self.harmed)
+        return np.minimum(self._distinct(self.harmed), self.users_exposed())
 
     def _distinct(self, events: Floats) -> Floats:
         world = self.world
@@ -307,11 +306,11 @@ class AggregatePath:
         world = self.world
         if not world.watched.first_seen:
             return None
-        out = np.empty((len(world.segments), 3, len(world.lanes)))
-        expected = self.world.rates.requests[:, noise.tick, None] * world.strata.widths
+        out = np.empty((len(world.strata.treated) - 1, len(world.segments), 2, len(world.lanes)))
+        expected = world.rates.requests[:, noise.tick, None] * world.strata.widths
         draws.draw_first_seen(
             world.key("first_seen"), noise.tick, int(world.lanes[0]), expected, world.users, world.gamma,
-            treated, control_from, self._so_far, self._seen, out,
+            treated, control_from, world.strata.cohort, self._so_far, out,
         )  # fmt: skip
         return out
 

@@ -157,22 +157,24 @@ def draw_first_seen(
     gamma: float,
     treated: Integers,
     control_from: Integers,
+    cohort: Integers,
     so_far: Floats,
-    seen: Floats,
     out: Floats,
 ) -> None:
-    """Add to `out` [segments, arms, lanes] the users seen for the first time since they were assigned.
+    """Fill `out` [steps, segments, arms, lanes] with the users seen for the first time since a step assigned them.
 
-    With gamma activity a user unseen over m expected requests stays unseen with probability (1 + m / gamma)^-gamma. The
-    `expected` requests [segments, strata] count, not the drawn ones: those already hold the chance of who came. `so_far` and
-    `seen` [segments, strata, lanes], expected requests and users since assignment, move on.
+    With gamma activity a user is unseen after m expected requests with probability (1 + m / gamma)^-gamma. The `expected` requests
+    [segments, strata] count, not the drawn ones: those already hold the chance of who came. How many users a hash puts in a
+    stratum is chance too, so the newly seen are Poisson numbers around `users` [segments, strata] times the probability, and their
+    split over the arms is as free as that of users is. `cohort` [strata] is the step; `so_far` [segments, strata, lanes], the
+    expected requests since assignment, moves on.
     """
     segments, strata, lanes = so_far.shape
     out[:] = 0.0
     for segment in range(segments):
         for stratum in range(strata):
             base = cell_key(key, tick, segment * strata + stratum)
-            scale = gamma * users[segment, stratum]
+            count, coming = users[segment, stratum], expected[segment, stratum]
             for lane in range(lanes):
                 arm = CONTROL
                 if stratum < treated[lane]:
@@ -180,23 +182,67 @@ def draw_first_seen(
                 elif stratum < control_from[lane]:
                     continue
                 before = so_far[segment, stratum, lane]
-                now = before + expected[segment, stratum]
-                unseen = int(users[segment, stratum] - seen[segment, stratum, lane])
-                if now == before or unseen <= 0:
-                    continue
-                chance = -math.expm1(-gamma * (math.log1p(now / scale) - math.log1p(before / scale)))
-                new = binomial_quantile(lane_uniform(base, first_lane + lane), unseen, chance)
-                so_far[segment, stratum, lane] = now
-                seen[segment, stratum, lane] += new
-                out[segment, arm, lane] += new
+                so_far[segment, stratum, lane] = before + coming
+                mean = _seen_by(before + coming, count, gamma) - _seen_by(before, count, gamma)
+                if mean > 0.0:
+                    new = poisson_quantile(lane_uniform(base, first_lane + lane), mean)
+                    out[cohort[stratum], segment, arm, lane] += new
+
+
+@njit(cache=True)
+def _seen_by(expected: float, users: float, gamma: float) -> float:
+    """Return how many users are to have been seen after so many expected requests."""
+    return -users * math.expm1(-gamma * math.log1p(expected / (gamma * users)))
+
+
+@njit(cache=True)
+def occupancy(events: float, users: float, gamma: float) -> tuple[float, float]:
+    """Return mean and variance of how many of `users` have any of one or more `events`, falling on them by gamma activity.
+
+    Given its number, events fall on users as in Polya's urn: each user's weight is gamma, plus one for every event so far. A user
+    has none with probability G(W - gamma + H) G(W) / (G(W - gamma) G(W + H)), W = gamma N, which is close to (1 + H / W)^-gamma,
+    and two users are rarely both without (Johnson & Kotz, Urn Models and Their Application, 1977, section 4.3).
+    """
+    weight = gamma * users
+    if users <= 1:
+        return 1.0, 0.0
+    if weight < 1000.0:
+        log_none = _log_unhit(weight, gamma, events)
+        log_two = _log_unhit(weight, 2 * gamma, events) if users > 2 else -math.inf
+    else:
+        # Ratios of gamma functions to second order in 1 / W, where their difference would lose its digits.
+        log_none = -gamma * math.log1p(events / (weight - (gamma + 1) / 2))
+        after = weight - gamma - 0.5
+        log_two = 2 * log_none - gamma * gamma * events / (after * (after + events))
+    none = math.exp(log_none)
+    both = none * none * math.expm1(log_two - 2 * log_none)
+    return -users * math.expm1(log_none), max(0.0, users * (none - none * none) + users * (users - 1) * both)
+
+
+@njit(cache=True)
+def _log_unhit(weight: float, part: float, events: float) -> float:
+    """Return the log of the probability that a part of an urn's weight is not hit."""
+    return math.lgamma(weight - part + events) - math.lgamma(weight - part) + math.lgamma(weight) - math.lgamma(weight + events)
+
+
+@njit(cache=True)
+def _binomial_like(uniform: float, mean: float, variance: float, most: int) -> int:
+    """Return the quantile of the binomial law on at most `most` with a mean and, where there is one, a variance."""
+    if mean <= 0.0 or most <= 0:
+        return 0
+    trials = most
+    if variance < mean:
+        trials = min(most, max(int(math.ceil(mean)), int(round(mean * mean / (mean - variance)))))
+    return binomial_quantile(uniform, trials, min(1.0, mean / trials))
 
 
 @njit(cache=True)
 def distinct_users(key: np.uint64, first_lane: int, events: Floats, users: Floats, gamma: float) -> Floats:
     """Return how many different users the events fell on, float64[lanes].
 
-    With gamma activity a user has none of H events among N users with probability (1 + H / (gamma N))^-gamma. One uniform a cell
-    and lane serves every path and every kind of event, so more events never mean fewer users.
+    In each cell it is a binomial number with the mean and the variance of `occupancy`, whichever are fewer of two: events that
+    hit a user again, or users without one. So it is never more than either, and no more uneven than users are. One uniform a cell
+    and lane serves every path and every kind of event.
     """
     segments, strata, lanes = events.shape
     out = np.zeros(lanes)
@@ -206,7 +252,12 @@ def distinct_users(key: np.uint64, first_lane: int, events: Floats, users: Float
             count = users[segment, stratum]
             for lane in range(lanes):
                 happened = events[segment, stratum, lane]
-                if happened > 0 and count > 0:
-                    chance = -math.expm1(-gamma * math.log1p(happened / (gamma * count)))
-                    out[lane] += binomial_quantile(lane_uniform(base, first_lane + lane), int(count), chance)
+                if happened <= 0 or count <= 0:
+                    continue
+                mean, variance = occupancy(happened, count, gamma)
+                few = min(happened, count)
+                # An event always hits somebody, so the first of them is never a repeat.
+                most = int(happened) - 1 if happened < count else int(count) - 1
+                left = _binomial_like(1.0 - lane_uniform(base, first_lane + lane), few - mean, variance, most)
+                out[lane] += few - left
     return out

@@ -20,13 +20,14 @@ from simlab.documents import Document
 from simlab.errors import RecordingError
 from simlab.guardrails.look import ARMS, OUTSIDE, Bools, Floats, Integers, Sums
 from simlab.settings import settings
-from simlab.ticks import Clock, Instant, Name, Period
+from simlab.ticks import Clock, Instant, Name, Period, format_count, format_duration
 from simlab.world.aggregate import Increments, Watched
 from simlab.world.harms import NOT_YET, Exposure
 from simlab.world.strata import Strata
 
 _PER_SECOND = {"s": 1_000, "ms": 1, "us": 1e-3, "ns": 1e-6}
 _SHOWN = 3
+_MAX_TICKS = 1_000_000
 
 
 @settings
@@ -126,7 +127,7 @@ def read_series(recording: Recording, document: Document, *, data: Path | None =
     folder = data if data is not None else document.path.parent
     table = _read_table(folder / recording.file, recording)
     times = _times(table, recording)
-    values = {name: _numbers(table[column.column], column.column) for name, column in recording.values.items()}
+    values = {name: _numbers(table[column.column], column.column, recording) for name, column in recording.values.items()}
     _refuse_bad(times, values, recording)
     tick = recording.tick
     start = int(times[0]) - tick
@@ -134,9 +135,13 @@ def read_series(recording: Recording, document: Document, *, data: Path | None =
     if (np.diff(place) < 1).any():
         first = int(np.argmax(np.diff(place) < 1)) + 1
         raise RecordingError(
-            f"{recording.file}: row {first + 1}: two samples fall on one tick of {tick // 1000} s; give a smaller tick"
+            f"{recording.file}: row {first + 1}: two samples fall on one tick of {format_duration(tick)}; give a smaller tick"
         )
     clock = Clock(start, tick, int(place[-1]) + 1)
+    if clock.horizon > _MAX_TICKS:
+        lasts = format_duration(clock.horizon * tick)
+        problem = f"{lasts} from its first to its last row are {clock.horizon:,} ticks of {format_duration(tick)}"
+        raise RecordingError(f"{recording.file}: {problem}; at most {_MAX_TICKS:,} are replayed")
     stamps = start + tick * np.arange(1, clock.horizon + 1)
     stamps[place] = times
     return Series(recording, clock, stamps, _placed(values, place, clock.horizon), _onsets(recording, folder))
@@ -178,12 +183,19 @@ def _times(table: Mapping[str, Any], recording: Recording) -> Integers:
 
     column = table[recording.time.column]
     if column.null_count:
-        raise RecordingError(f"{recording.file}: {recording.time.column}: {column.null_count} rows have no time")
+        raise RecordingError(
+            f"{recording.file}: {recording.time.column}: {format_count(column.null_count, 'row')} without a time"
+        )
     given = pd.Series(column.to_pandas())
     if recording.time.unit is not None:
         if not pd.api.types.is_numeric_dtype(given):
             raise RecordingError(f"{recording.file}: {recording.time.column}: a unit is given, but these are no numbers")
-        return np.asarray(np.round(given.to_numpy(dtype=float) * _PER_SECOND[recording.time.unit])).astype(np.int64)
+        numbers = given.to_numpy(dtype=float)
+        if not np.isfinite(numbers).all():
+            raise RecordingError(
+                f"{recording.file}: {_rows(f'{recording.time.column} is no time', np.flatnonzero(~np.isfinite(numbers)))}"
+            )
+        return np.asarray(np.round(numbers * _PER_SECOND[recording.time.unit])).astype(np.int64)
     if pd.api.types.is_numeric_dtype(given):
         raise RecordingError(f"{recording.file}: {recording.time.column}: numbers; say their unit (s, ms, us or ns)")
     try:
@@ -200,11 +212,14 @@ def _times(table: Mapping[str, Any], recording: Recording) -> Integers:
     return np.asarray(stamps.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[ms]").astype(np.int64))
 
 
-def _numbers(column: Any, name: str) -> Floats:
-    try:
-        return np.asarray(column.to_numpy().astype(np.float64))
-    except (ValueError, TypeError):
-        raise RecordingError(f"column {name!r} does not hold numbers") from None
+def _numbers(column: Any, name: str, recording: Recording) -> Floats:
+    """Return a column's samples; text is refused even where it could be read as numbers, so that nothing is guessed."""
+    import pyarrow as pa
+
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    if not any(is_kind(column.type) for is_kind in kinds):
+        raise RecordingError(f"{recording.file}: column {name!r} does not hold numbers, but {column.type}")
+    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy())
 
 
 def _refuse_bad(times: Integers, values: Mapping[str, Floats], recording: Recording) -> None:

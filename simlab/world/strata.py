@@ -8,6 +8,7 @@ strata that no step divides, so that the noise of a stratum serves every path of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,21 @@ class Strata:
     def widths(self) -> Floats:
         """Share of all users in each stratum, float64[strata]."""
         return np.diff(self.cuts)
+
+    @cached_property
+    def cohort(self) -> Integers:
+        """Which step assigned each stratum to an arm first, int64[strata], counted from 0; -1 if none ever does."""
+        stratum = np.arange(self.count)
+        assigned = (stratum < self.treated[1:, None]) | (stratum >= self.control_from[1:, None])
+        return np.where(assigned.any(axis=0), assigned.argmax(axis=0), -1)
+
+    @cached_property
+    def cohort_shares(self) -> Floats:
+        """Shares of all users in treatment and in control by position and cohort, float64[positions, steps, 2]."""
+        stratum = np.arange(self.count)
+        arms = np.stack([stratum < self.treated[:, None], stratum >= self.control_from[:, None]], axis=1)
+        members = self.cohort == np.arange(len(self.treated) - 1)[:, None]
+        return np.asarray(np.einsum("pas,cs,s->pca", arms, members, self.widths))
 
     @property
     def one_armed(self) -> NDArray[np.bool_]:

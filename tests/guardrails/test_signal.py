@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
+from simlab.errors import UnitError
+from simlab.guardrails.guardrail import Guardrail
 from simlab.guardrails.look import Floats, Look, Sums
 from simlab.guardrails.rule import Takes
+from simlab.guardrails.rules.baselines import Never
 from simlab.guardrails.signal import Signal, Signalled, SignalState
 from tests.looks import MINUTE, by_arm, events, level, make_look, parts, random_looks, segment_count, segments, values
 
@@ -286,11 +289,13 @@ def test_a_window_is_the_mean_of_its_looks() -> None:
     assert found == pytest.approx([2, 14 / 4, 26 / 6, 40 / 7, 29 / 5], rel=1e-12)
 
 
-def test_a_window_is_filled_up_to_whole_looks() -> None:
-    signal = Signal(watch="m", of="everyone", over=7 * MINUTE)
+def test_a_window_is_a_whole_number_of_looks() -> None:
+    signal = Signal(watch="m", of="everyone", over=10 * MINUTE)
     looks = series([level(value) for value in (1.0, 2.0, 6.0)])
     assert observe(signal, looks, takes=Takes.LEVEL, every=5 * MINUTE).seen.value[0, 0] == 4.0
-    assert observe(signal, looks, takes=Takes.LEVEL, every=7 * MINUTE).seen.value[0, 0] == 6.0
+    assert observe(signal, looks, takes=Takes.LEVEL, every=10 * MINUTE).seen.value[0, 0] == 6.0
+    with pytest.raises(UnitError, match="whole number of looks"):
+        Guardrail(signal, Never(), 7 * MINUTE)
 
 
 def test_a_window_of_a_comparison_is_stratified_by_look() -> None:
@@ -400,7 +405,7 @@ def test_events_that_cannot_be_compared_are_not_judged(look: Look) -> None:
 def test_events_are_not_judged_in_the_warm_up() -> None:
     signal = Signal(watch="m", compare="difference", warmup=3 * MINUTE)
     answers = observe_all(signal, series([events((500, 5), (400, 4))] * 4), takes=Takes.EVENT_COUNTS)
-    assert [bool(answer.seen.valid.all()) for answer in answers] == [False, False, True, True]
+    assert [bool(answer.seen.valid.all()) for answer in answers] == [False, False, False, True]
 
 
 def taken(array: Floats | None) -> Floats:

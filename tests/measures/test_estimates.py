@@ -204,3 +204,12 @@ def test_no_data_has_no_value(found: Estimate) -> None:
 def test_another_unit_scales_value_and_interval() -> None:
     found = Estimate(2.0, 1.0, INFINITY, 9, "Student t", "h").scaled(60, unit="min")
     assert found == Estimate(120.0, 60.0, INFINITY, 9, "Student t", "min")
+
+
+@pytest.mark.parametrize("events", [1, 3, 10])
+def test_a_mean_of_rare_events_is_no_surer_than_their_exact_share(events: int) -> None:
+    values = np.zeros(500)
+    values[:events] = 60.0
+    found, exact = mean(values, unit="min", support=(0.0, 100.0)), proportion(events, 500).scaled(60.0, unit="min")
+    assert found.low <= exact.low + 1e-12
+    assert found.high >= exact.high - 1e-12

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simlab.engine import Block, BlockResult
-from simlab.measures.outcomes import STATUSES, detection_limit, gather, outcomes_of, ticks_to_minutes
+from simlab.measures.outcomes import HARMED_STATUSES, TWIN_STATUSES, detection_limit, gather, outcomes_of, ticks_to_minutes
 from simlab.ticks import DAY, Clock
 from tests.measures.rows import CLOCK, MINUTE, lane, outcomes, rows
 
@@ -44,7 +44,8 @@ def test_every_lane_has_exactly_one_status_and_lanes_do_not_mix() -> None:
     assert found.lanes == len(LANES)
     assert found.status.tolist() == [status for _, status, _, _ in LANES.values()]
     assert found.delay.tolist() == [delay for *_, delay in LANES.values()]
-    assert set(found.status) | {"quiet"} == set(STATUSES)
+    assert set(found.status) == set(HARMED_STATUSES)
+    assert set(found.twin_status) <= set(TWIN_STATUSES)
 
 
 def test_only_a_lane_that_is_both_exposed_to_the_harm_and_not_stopped_before_is_at_risk() -> None:

@@ -65,7 +65,7 @@ def moments(values: np.ndarray) -> dict[str, np.ndarray]:
 
 def assert_same_mean(one: np.ndarray, other: np.ndarray, what: str) -> None:
     error = np.sqrt(one.var() / one.size + other.var() / other.size)
-    assert abs(one.mean() - other.mean()) < Z * error, (what, one.mean(), other.mean(), error)
+    assert abs(one.mean() - other.mean()) <= Z * error, (what, one.mean(), other.mean(), error)
 
 
 def test_cells_have_the_moments_of_their_users() -> None:
@@ -87,17 +87,44 @@ def test_personal_effects_have_the_stated_variance() -> None:
         assert abs(squared.mean() - variance) < Z * squared.std() / np.sqrt(LANES)
 
 
-def test_distinct_users_follow_the_law_of_gamma_activity() -> None:
-    # H events spread over users in proportion to gamma activity, user by user.
+def distinct(events: np.ndarray, *, users: float, gamma: float = GAMMA) -> np.ndarray:
+    return draws.distinct_users(np.uint64(9), 0, events[None, None].astype(float), np.full((1, 1), users), gamma)
+
+
+@pytest.mark.parametrize("gamma", [0.1, 0.7, 5.0])
+@pytest.mark.parametrize(("events", "users"), [(1, 40), (2, 3), (30, 40), (60, 40), (400, 40), (12, 300), (300, 300), (5, 20_000)])
+def test_distinct_users_are_those_of_polya_s_urn(events: int, users: int, gamma: float) -> None:
     rng = np.random.default_rng(8)
-    events, lanes = 300, 4000
-    activity = rng.gamma(GAMMA, 1.0, (lanes, USERS))
-    counts = rng.poisson(events * activity / (GAMMA * USERS))
-    by_user = (counts > 0).sum(axis=1)
-    cells = draws.distinct_users(np.uint64(9), 0, np.full((1, 1, lanes), float(events)), np.full((1, 1), float(USERS)), GAMMA)
-    assert_same_mean(cells, by_user.astype(float), "distinct users")
-    more = draws.distinct_users(np.uint64(9), 0, np.full((1, 1, lanes), events + 1.0), np.full((1, 1), float(USERS)), GAMMA)
-    assert (more >= cells).all()
+    lanes = 20_000
+    by_urn = np.zeros(lanes)
+    for event in range(events):
+        by_urn += rng.random(lanes) < gamma * (users - by_urn) / (gamma * users + event)
+    found = distinct(np.full(lanes, events), users=users, gamma=gamma)
+    assert ((found >= 1) & (found <= min(events, users))).all()
+    assert_same_mean(found, by_urn, "mean")
+    mean, variance = draws.occupancy(float(events), float(users), gamma)
+    assert_same_mean((found - mean) ** 2, (by_urn - mean) ** 2, "variance")
+    squared = (by_urn - mean) ** 2
+    assert abs(squared.mean() - variance) <= Z * squared.std() / np.sqrt(lanes) + 1e-6
+
+
+def test_distinct_users_of_many_follow_the_law_of_gamma_activity() -> None:
+    # Of N users with Poisson events at gamma activity each is hit by itself: their number is binomial, though events are not.
+    rng = np.random.default_rng(8)
+    users, rate, lanes = 2_000_000, 3000.0, 20_000
+    found = distinct(rng.poisson(rate * rng.gamma(GAMMA * users, 1 / (GAMMA * users), lanes)), users=users)
+    chance = -np.expm1(-GAMMA * np.log1p(rate / (GAMMA * users)))
+    for values, expected in ((found, users * chance), ((found - users * chance) ** 2, users * chance * (1 - chance))):
+        assert abs(values.mean() - expected) < Z * values.std() / np.sqrt(lanes)
+
+
+def test_one_more_event_hits_at_most_one_more_user() -> None:
+    counts = [distinct(np.full(500, events), users=50.0) for events in range(1, 300)]
+    steps = np.diff(np.array(counts), axis=0)
+    # The law of each count is right by itself; from one to the next its quantile may step back by one user.
+    assert steps.min() >= -1
+    assert steps.max() <= 2
+    assert (steps < 0).mean() < 0.01
 
 
 def test_users_seen_for_the_first_time_add_up_to_the_users_who_came() -> None:
@@ -108,8 +135,7 @@ def test_users_seen_for_the_first_time_add_up_to_the_users_who_came() -> None:
     for tick in range(TICKS):
         found = path.advance(world.draw(tick), everybody).first_seen
         assert found is not None
-        seen += found.sum(axis=(0, 1))
-    assert (seen <= USERS).all()
+        seen += found.sum(axis=(0, 1, 2))
     expected = USERS * (1 - (1 + path.exposed.sum(axis=(0, 1)) / (GAMMA * USERS)) ** -GAMMA)
     assert_same_mean(seen, expected, "first seen")
     assert_same_mean(path.users_exposed(), seen, "exposed")
@@ -203,14 +229,37 @@ def test_noise_does_not_depend_on_what_else_is_watched() -> None:
 
 
 def test_users_seen_for_the_first_time_are_no_more_uneven_than_users_are() -> None:
-    # Users come independently of each other: their number is binomial, and its variance below its mean.
+    # Users come independently of each other, and how many there are in a stratum is chance: a Poisson number.
     world = one_cell_world()
     path = world.begin(harmed=False)
     everybody = Exposure(np.ones(LANES, dtype=np.int64), np.ones(LANES, dtype=np.int64))
     found = path.advance(world.draw(0), everybody).first_seen
     assert found is not None
-    seen = found.sum(axis=(0, 1))
+    seen = found.sum(axis=(0, 1, 2))
     chance = 1 - (1 + PER_USER / GAMMA) ** -GAMMA
     assert abs(seen.mean() - USERS * chance) < Z * seen.std() / np.sqrt(LANES)
     squared = (seen - USERS * chance) ** 2
-    assert abs(squared.mean() - USERS * chance * (1 - chance)) < Z * squared.std() / np.sqrt(LANES)
+    assert abs(squared.mean() - USERS * chance) < Z * squared.std() / np.sqrt(LANES)
+
+
+@pytest.mark.parametrize("control", ["same_size", "the_rest"])
+@pytest.mark.parametrize("exposures", [(0.1, 0.8), (0.01, 0.1, 0.5, 0.8), (0.3, 0.6, 0.7), (0.75,)])
+def test_users_are_first_seen_in_the_shares_of_the_step_that_assigned_them(exposures: tuple[float, ...], control: str) -> None:
+    steps = [{"expose": f"{100 * expose:g}%", "soak": "rest" if expose == exposures[-1] else "15m"} for expose in exposures]
+    made = scenario(rollout={"control": control, "steps": steps}, horizon="2h", traffic={"requests": "20000/m"}, harms=[])
+    world = AggregateWorld(made, np.arange(2000), seed=3, watched=Watched(frozenset(), first_seen=True))
+    path = world.begin(harmed=False)
+    excess, variance = np.zeros((2, len(exposures), 2000))
+    for tick in range(made.clock.horizon):
+        position = np.full(2000, min(1 + tick // 3, len(exposures)))
+        found = path.advance(world.draw(tick), Exposure(position, position)).first_seen
+        assert found is not None
+        treated, controls = found.sum(axis=1).swapaxes(0, 1)
+        shares = world.strata.cohort_shares[position[0]]
+        share = (shares[:, 0] / np.maximum(shares.sum(axis=1), 1e-9))[:, None]
+        excess += treated - (treated + controls) * share
+        variance += (treated + controls) * share * (1 - share)
+    for cohort in np.flatnonzero(variance[:, 0] > 0):
+        z = excess[cohort] / np.sqrt(variance[cohort].mean())
+        assert abs(z.mean()) < Z / np.sqrt(2000)
+        assert abs((z**2).mean() - 1) < Z * np.sqrt(2 / 2000)

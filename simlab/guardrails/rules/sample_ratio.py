@@ -5,8 +5,9 @@ prior centred on them, the e-value of the counts n is
 
     E = G(A) / G(A + n) * prod_i G(a_i + n_i) / G(a_i) / prod_i theta_i^n_i,   a_i = A theta_i.
 
-Under a ramp the planned shares change. Only first assignments are counted, each under the shares of its step; each step starts
-a new mixture on its own counts, and the product over steps is again an e-value, since the steps share no user.
+Under a ramp the planned shares change. Users are counted once, when they are first seen, among those whom the same step of the
+ramp assigned: they alone are spread as planned, since a later step finds fewer of its earlier users unseen. Each planned ratio
+has a mixture of its own, and the product over ratios is again an e-value, since they share no user.
 """
 
 from __future__ import annotations
@@ -18,29 +19,36 @@ from typing import Annotated, ClassVar, NamedTuple
 import numpy as np
 from annotated_types import Gt, Lt
 
-from simlab.guardrails.look import Floats
+from simlab.guardrails.look import Bools, Floats, Integers
 from simlab.guardrails.rule import Assumption, Guarantee, Observation, Step, Takes
 from simlab.settings import settings
 from simlab.ticks import Unit, parse_share
 
 
 class SampleRatioState(NamedTuple):
-    """Counts of the current step and the evidence of the steps before it.
+    """Counts under the planned ratios of now and the evidence of those before them.
 
     Attributes
     ----------
-    treatment, control : float64[streams, lanes]
-        Users first seen under the current shares.
-    share : float64[streams, lanes]
+    treatment, control : float64[ratios, streams, lanes]
+        Users first seen under each ratio.
+    share : float64[ratios, streams, lanes]
         Treatment's share of the two arms; NaN before the first user.
+    oldest : int64[streams, lanes]
+        The ratio that makes room for the next new one.
     banked : float64[streams, lanes]
-        Log e-value of the steps before.
+        Log e-value of the ratios before.
     """
 
     treatment: Floats
     control: Floats
     share: Floats
+    oldest: Integers
     banked: Floats
+
+
+RATIOS = 2
+"""Ratios kept at once: a ramp has at most one for the steps up to one half and one for those beyond."""
 
 
 def log_e_value(treatment: Floats, control: Floats, *, share: Floats, concentration: float) -> Floats:
@@ -101,8 +109,9 @@ class SampleRatio:
 
     def initial(self, streams: int, lanes: int, *, every: int) -> SampleRatioState:  # noqa: ARG002
         """Return no users and no evidence."""
-        zero = np.zeros((streams, lanes))
-        return SampleRatioState(zero, zero, np.full((streams, lanes), np.nan), zero)
+        shape = (streams, lanes)
+        none = np.zeros((RATIOS, *shape))
+        return SampleRatioState(none, none, np.full_like(none, np.nan), np.zeros(shape, dtype=np.int64), np.zeros(shape))
 
     def update(self, state: SampleRatioState, seen: Observation) -> Step:
         """Count the users of each part under its own shares."""
@@ -113,10 +122,16 @@ class SampleRatio:
         return Step(state, self._log_e(state), worse=True)
 
     def _log_e(self, state: SampleRatioState) -> Floats:
-        share = np.where(np.isnan(state.share), 0.5, state.share)
-        now = log_e_value(state.treatment, state.control, share=share, concentration=self.concentration)
         # Before the first user there is nothing to judge, and that is not the same as users who came as planned.
-        return state.banked + np.where(np.isnan(state.share), np.nan, now)
+        nobody = np.isnan(state.share).all(axis=0)
+        return np.where(nobody, np.nan, state.banked + self._by_ratio(state).sum(axis=0))
+
+    def _by_ratio(self, state: SampleRatioState) -> Floats:
+        """Return the log e-value under each ratio, float64[ratios, streams, lanes]; 0 for one that is not in use."""
+        unused = np.isnan(state.share)
+        share = np.where(unused, 0.5, state.share)
+        found = log_e_value(state.treatment, state.control, share=share, concentration=self.concentration)
+        return np.where(unused, 0.0, found)
 
     def _count(self, state: SampleRatioState, counts: Floats, shares: Floats) -> SampleRatioState:
         with np.errstate(invalid="ignore"):
@@ -124,14 +139,22 @@ class SampleRatio:
         # Without both arms there is no ratio to test; users seen then are nobody's evidence.
         usable = (counts.sum(axis=0) > 0) & (share > 0) & (share < 1)
         # Steps of the same planned ratio differ by rounding only, and share one mixture.
-        moved = usable & ~(np.abs(share - state.share) <= 1e-9)
-        begun = SampleRatioState(
-            np.where(moved, 0.0, state.treatment),
-            np.where(moved, 0.0, state.control),
-            np.where(moved, share, state.share),
-            np.where(moved & ~np.isnan(state.share), self._log_e(state), state.banked),
+        same = np.abs(state.share - share) <= 1e-9
+        new = usable & ~same.any(axis=0)
+        place = np.where(new, state.oldest, same.argmax(axis=0))
+        here = (np.arange(RATIOS)[:, None, None] == place) & usable
+        state = self._begun(state, here & new, share) if new.any() else state
+        return state._replace(
+            treatment=state.treatment + np.where(here, counts[0], 0.0),
+            control=state.control + np.where(here, counts[1], 0.0),
         )
-        return begun._replace(
-            treatment=begun.treatment + np.where(usable, counts[0], 0.0),
-            control=begun.control + np.where(usable, counts[1], 0.0),
+
+    def _begun(self, state: SampleRatioState, begun: Bools, share: Floats) -> SampleRatioState:
+        """Return the state with a new ratio in some places [ratios, streams, lanes], the evidence of the old one banked."""
+        return SampleRatioState(
+            np.where(begun, 0.0, state.treatment),
+            np.where(begun, 0.0, state.control),
+            np.where(begun, share, state.share),
+            (state.oldest + begun.any(axis=0)) % RATIOS,
+            state.banked + np.where(begun, self._by_ratio(state), 0.0).sum(axis=0),
         )

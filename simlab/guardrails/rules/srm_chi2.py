@@ -1,6 +1,7 @@
 """The classical test of the sample ratio: one chi-square test of first assignments, naive when it is repeated.
 
-Pearson, "On the criterion ...", Phil. Mag. 50 (1900). Under a ramp each step's users are compared with that step's shares.
+Pearson, "On the criterion ...", Phil. Mag. 50 (1900). Under a ramp the users whom a step assigned are compared
+with that step's shares.
 """
 
 from __future__ import annotations
