@@ -11,7 +11,8 @@ from simlab.plan import load
 from simlab.scenario import Scenario, read_scenario
 from simlab.schemas import json_schema, read_settings
 from simlab.shipped import shipped_path
-from simlab.study import Policies, Study
+from simlab.study import Lanes, Policies, Study
+from simlab.ticks import format_count
 from simlab.world.recording import Recording
 
 _KINDS: dict[str, type[Any]] = {"scenario": Scenario, "study": Study, "policies": Policies, "recording": Recording}
@@ -38,10 +39,10 @@ def check_file(file: str, *, overrides: Iterable[str] = ()) -> str:
         raise FileErrors([(document.file, document.mistake((), "kind", problem))])
     if kinds[0] in {"plan", "study"}:
         plan = load(file, overrides=overrides)
-        lanes, study = plan.study.lanes, plan.study
+        study = plan.study
         return (
-            f"ok, study {study.study}: {len(plan.settings)} scenarios, {len(study.policies)} policies, "
-            f"{len(study.gates)} gates, {lanes.start} to {lanes.cap} lanes, plan {plan.digest[:16]}"
+            f"ok, study {study.study}: {format_count(len(plan.settings), 'scenario')}, {_policies(len(study.policies))}, "
+            f"{format_count(len(study.gates), 'gate')}, {_lanes(study.lanes)}, plan {plan.digest[:16]}"
         )
     for override in overrides:
         document = document.with_override(override)
@@ -49,4 +50,13 @@ def check_file(file: str, *, overrides: Iterable[str] = ()) -> str:
         return f"ok, scenario {read_scenario(document).scenario}"
     if kinds[0] == "recording":
         return f"ok, recording {read_settings(document, Recording).recording}"
-    return f"ok, {len(read_settings(document, Policies).policies)} policies"
+    return f"ok, {_policies(len(read_settings(document, Policies).policies))}"
+
+
+def _policies(number: int) -> str:
+    return format_count(number, "policy", plural="policies")
+
+
+def _lanes(lanes: Lanes) -> str:
+    most = format_count(lanes.cap, "lane")
+    return most if lanes.start == lanes.cap else f"{lanes.start:,} to {most}"

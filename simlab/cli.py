@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Iterator
+import time
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from simlab import __version__
 from simlab.errors import (
+    EXIT_CLOSED_PIPE,
     EXIT_INCONCLUSIVE,
     EXIT_INTERRUPTED,
     EXIT_PASSED,
+    EXIT_UNEXPECTED,
     EXIT_USAGE,
     FileErrors,
     Mistake,
@@ -24,10 +29,51 @@ from simlab.errors import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from simlab.plan import Plan
     from simlab.results import Result
 
 KINDS = ("scenario", "study", "policies", "recording")
+_SECONDS_OF_ONE_INTERRUPTION = 1.0
+
+
+class _ReaderGoneError(Exception):
+    """Whoever read the output has closed it, as `head` does."""
+
+
+class _Commands(click.Group):
+    """A group that keeps a closed pipe from click, which would leave with exit code 1: here that means a failed gate."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Read the command line; this is where help is printed."""
+        with _closed_pipe_told():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _closed_pipe_told():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _closed_pipe_told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _ReaderGoneError from error
+
+
+class _Folder(click.Path):
+    """A folder; one without a name would be the current one, which nobody means."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the folder, unless its name is empty."""
+        if not str(value):
+            self.fail("the name of the folder is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 _override = click.option(
     "--set",
     "overrides",
@@ -36,16 +82,16 @@ _override = click.option(
     help="Override a field, e.g. lanes.cap=4000 or scenarios.NAME.tick=1m.",
 )
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
-_out = click.option("--out", type=click.Path(path_type=Path), help="Write to this folder instead of reports/NAME/HASH.")
+_out = click.option("--out", type=_Folder(path_type=Path), help="Write to this folder instead of reports/NAME/HASH.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def cli() -> None:
     """Measure a guardrail before people depend on it: how soon it stops a harm, how many are hurt, how often it cries wolf.
 
     Exit codes: 0 all gates pass, 1 a gate failed, 2 usage or file error, 3 inconclusive or no data, 4 a rule failed,
-    130 interrupted (run the same command again to go on).
+    70 an error that simlab did not expect, 130 interrupted (run the same command again to go on), 141 the output was closed.
     """
 
 
@@ -87,11 +133,12 @@ def _failures_written(folder: Path, plan: Plan) -> Iterator[None]:
 
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
         write_failure(folder, status="interrupted", problem="interrupted; run the same plan again", digest=plan.digest)
         raise
-    except SimlabError as error:
-        write_failure(folder, status="error", problem=str(error), digest=plan.digest)
+    except Exception as error:
+        problem = str(error) if isinstance(error, SimlabError) else f"not expected: {error!r}"
+        write_failure(folder, status="error", problem=problem, digest=plan.digest)
         raise
 
 
@@ -99,18 +146,26 @@ def _print_result(result: Result, folder: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(result.to_json(), nl=False)
         return
-    from rich.console import Console
-
     from simlab.report.terminal import print_result
 
-    print_result(result, Console())
+    _print_with(lambda console: print_result(result, console))
     click.echo(printable(f"Report: {folder / 'report.html'}"))
+
+
+def _print_with(show: Callable[[Console], None]) -> None:
+    """Print what is shown on a console; by click, because the console would leave with exit code 1 where a pipe is closed."""
+    from rich.console import Console
+
+    console = Console()
+    with console.capture() as shown:
+        show(console)
+    click.echo(shown.get(), nl=False)
 
 
 @cli.command()
 @click.argument("recording")
 @click.option("--policies", required=True, help="A study, or a file that holds policies.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the recorded data; beside RECORDING if not given.")
+@click.option("--data", type=_Folder(path_type=Path), help="Folder of the recorded data; beside RECORDING if not given.")
 @_out
 @_as_json
 def replay(recording: str, policies: str, data: Path | None, out: Path | None, as_json: bool) -> int:
@@ -131,11 +186,9 @@ def replay(recording: str, policies: str, data: Path | None, out: Path | None, a
     if as_json:
         click.echo(result.to_json(), nl=False)
     else:
-        from rich.console import Console
-
         from simlab.report.terminal import print_replay
 
-        print_replay(result, Console())
+        _print_with(lambda console: print_replay(result, console))
     return EXIT_PASSED if result.judged else EXIT_INCONCLUSIVE
 
 
@@ -171,12 +224,29 @@ def schema(kind: str) -> int:
 
 @cli.command()
 @click.argument("key", required=False)
-def rules(key: str | None) -> int:
-    """List the catalogue of rules, or print the page of the rule KEY."""
+@click.option("--false-alarms", is_flag=True, help="Measure every rule at its defaults on two weeks of harmless streams.")
+@click.option("--lanes", type=click.IntRange(1, 100_000), default=400, show_default=True, help="Streams, for --false-alarms.")
+@click.option(
+    "--out", type=_Folder(path_type=Path), default=Path("reports"), show_default=True, help="Folder, for --false-alarms."
+)
+def rules(key: str | None, false_alarms: bool, lanes: int, out: Path) -> int:
+    """List the catalogue of rules, print the page of the rule KEY, or measure the false alarms of the defaults."""
     from simlab.catalogue import list_of_rules, page_of
 
+    if false_alarms:
+        _write_default_rates(lanes, out)
+        return EXIT_PASSED
     click.echo(list_of_rules() if key is None else page_of(key))
     return EXIT_PASSED
+
+
+def _write_default_rates(lanes: int, out: Path) -> None:
+    from simlab.default_rates import default_rates
+    from simlab.output import write_table
+
+    found = default_rates(lanes=lanes, told=lambda rule: click.echo(printable(rule), err=True))
+    write_table(out, "default-false-alarms", {"md": found.to_markdown(), "json": found.to_json()})
+    click.echo(found.to_markdown(), nl=False)
 
 
 @cli.command()
@@ -192,21 +262,55 @@ def scenarios() -> int:
 
 def main() -> None:
     """Run the command line; the exit code says how it ended."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _Interruption())
     try:
-        code = cli.main(standalone_mode=False)
+        code = _exit_code()
+        sys.stdout.flush()
+    except (BrokenPipeError, _ReaderGoneError):
+        code = EXIT_CLOSED_PIPE
+        # What is still held back for the reader goes nowhere, and nothing is said about it at the end of the process.
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)
+
+
+class _Interruption:
+    """Ctrl-C that may come several times over: once is enough, so that what then has to be cleared up is not cut off."""
+
+    def __init__(self) -> None:
+        self._came = -_SECONDS_OF_ONE_INTERRUPTION
+
+    def __call__(self, *_: object) -> None:
+        """Interrupt what is being done, unless that has just been done."""
+        if time.monotonic() - self._came >= _SECONDS_OF_ONE_INTERRUPTION:
+            self._came = time.monotonic()
+            raise KeyboardInterrupt
+
+
+def _exit_code() -> int:
+    """Run the command line and return its exit code; of errors, say what went wrong."""
+    try:
+        return int(cli.main(standalone_mode=False))
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; run the same command again to go on", err=True)
-        code = EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show()
-        code = EXIT_USAGE
+        return EXIT_USAGE
     except SimlabError as error:
         click.echo(error.render() if isinstance(error, FileErrors) else f"error: {printable_lines(error)}", err=True)
-        code = error.exit_code
-    except BrokenPipeError:
-        code = EXIT_PASSED
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+        return error.exit_code
+    except _ReaderGoneError:
+        raise
+    except MemoryError:
+        click.echo("error: the memory is used up; try fewer --workers, a smaller --block or fewer lanes", err=True)
+        return EXIT_UNEXPECTED
+    except Exception as error:
+        traceback.print_exc()
+        problem = printable(f"error: simlab did not expect this; it is no verdict: {error!r}")
+        click.echo(f"{problem}\nPlease report it with the lines above.", err=True)
+        return EXIT_UNEXPECTED
 
 
 def printable_lines(error: Exception) -> str:

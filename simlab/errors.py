@@ -15,7 +15,9 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INCONCLUSIVE = 3
 EXIT_RULE_FAILED = 4
+EXIT_UNEXPECTED = 70
 EXIT_INTERRUPTED = 130
+EXIT_CLOSED_PIPE = 141
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -47,6 +49,14 @@ class RuleError(SimlabError):
     """A rule or a plugin failed while it was being stepped."""
 
     exit_code = EXIT_RULE_FAILED
+
+
+class OwnRuleError(SimlabError):
+    """Code of which no rule can be made, or a rule that another process could not be given."""
+
+
+class MonitorError(SimlabError):
+    """A live look, or a saved state, that a monitor cannot take."""
 
 
 class WorkerDiedError(SimlabError):

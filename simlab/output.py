@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -67,6 +68,16 @@ def write_replay(result: ReplayResult, plan: ReplayPlan, folder: Path) -> None:
     atomic_write(folder / "plan.json", plan.canonical + "\n")
     atomic_write(folder / "results.json", result.to_json())
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+
+
+def write_table(folder: Path, name: str, forms: Mapping[str, str]) -> None:
+    """Write one table in several forms, by the ending of the file's name; makes the folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {reason_of(error)}") from None
+    for ending, text in forms.items():
+        atomic_write(folder / f"{name}.{ending}", text)
 
 
 def write_failure(folder: Path, *, status: str, problem: str, digest: str) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from simlab.errors import printable
 from simlab.runner import Progress
+from simlab.ticks import format_count
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -45,4 +46,5 @@ class _Lines:
             return
         self._told = now
         left = (now - self._began) * (total - done) / max(done, 1)
-        print(f"{printable(what)}: {done} of {total} lanes, about {left:.0f} s left", file=sys.stderr, flush=True)  # noqa: T201
+        text = f"{printable(what)}: {done:,} of {format_count(total, 'lane')}, about {left:.0f} s left"
+        print(text, file=sys.stderr, flush=True)  # noqa: T201

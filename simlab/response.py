@@ -111,7 +111,7 @@ class Responder:
         count = len(lanes)
         self.position = np.zeros(count, dtype=np.int64)
         self.highest = np.zeros(count, dtype=np.int64)
-        self._left = np.full(count, ramp.soak[0])
+        self._soak_left = np.full(count, ramp.soak[0])
         self._paused = np.zeros(count, dtype=bool)
         self._diagnosis = np.full(count, NOT_YET)
         self._page_open = np.zeros(count, dtype=bool)
@@ -125,7 +125,7 @@ class Responder:
         self.first = FirstAction(none, np.zeros_like(none), np.full(count, -1), none, np.ones(count, dtype=bool))
         self._codes = np.zeros((len(guardrails), count), dtype=np.int8)
         # A ramp that begins at once exposes its first step from tick 0 on.
-        self._advance(0, self._left <= 0)
+        self._advance(0, self._soak_left <= 0)
 
     @property
     def exposure(self) -> Exposure:
@@ -255,11 +255,11 @@ class Responder:
         # Before the first exposure there is nothing to judge, so only a pause keeps a rollout from beginning.
         held = self._held() & (self.position > 0)
         unheld = ~(held | self._paused | self.ended)
-        self._advance(time, unheld & (self._left <= 0))
+        self._advance(time, unheld & (self._soak_left <= 0))
 
     def elapse(self) -> None:
         """Count a tick of soak where the ramp was not standing still."""
-        self._left = self._left - ~(self._paused | self.ended)
+        self._soak_left = self._soak_left - ~(self._paused | self.ended)
 
     def _held(self) -> Bools:
         """Return the lanes whose next step waits, bool[lanes]: what is unknown holds it, and any alarm but an alert."""
@@ -272,6 +272,6 @@ class Responder:
             return
         self.position = self.position + ready
         self.highest = np.maximum(self.highest, self.position)
-        self._left = np.where(ready, self.ramp.soak[self.position], self._left)
+        self._soak_left = np.where(ready, self.ramp.soak[self.position], self._soak_left)
         completed = ready & (self.position == len(self.ramp.soak) - 1)
         self.completed = np.where(completed, time, self.completed)

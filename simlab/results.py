@@ -189,18 +189,26 @@ def _scenario_dict(scenario: ScenarioResult) -> dict[str, Any]:
     }
 
 
+def _in_order(rows: Rows) -> Rows:
+    """Return outcome rows by policy as in the plan, harmed lanes before twins, then by lane, whatever blocks they came from."""
+    place = {policy: index for index, policy in enumerate(dict.fromkeys(rows["policy"].tolist()))}
+    places = np.array([place[policy] for policy in rows["policy"].tolist()])
+    order = np.lexsort((rows["lane"], ~rows["harmed"], places))
+    return {name: values[order] for name, values in rows.items()}
+
+
 def _outcome_table(scenario: ScenarioResult) -> pd.DataFrame:
     import pandas as pd
 
-    minutes = scenario.clock.tick / 60_000
-    table = pd.DataFrame({name: values for name, values in scenario.rows.items() if name not in (*_TIMES, *_LENGTHS)})
+    minutes, rows = scenario.clock.tick / 60_000, _in_order(scenario.rows)
+    table = pd.DataFrame({name: values for name, values in rows.items() if name not in (*_TIMES, *_LENGTHS)})
     table.insert(0, "scenario", scenario.name)
     for name in (*_TIMES, *_LENGTHS):
-        ticks = scenario.rows[name]
+        ticks = rows[name]
         table[f"{name}_minutes"] = np.where(ticks < 0, np.nan, ticks * minutes)
     if scenario.planned_onset is not None:
         table["scheduled_onset_minutes"] = scenario.planned_onset / 60_000
-    table["action"] = np.array(ACTIONS)[scenario.rows["action"]]
+    table["action"] = np.array(ACTIONS)[rows["action"]]
     return table
 
 

@@ -5,19 +5,14 @@ Which process runs a block, and in which order blocks end, never shows in a resu
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Protocol
 
 from simlab.engine import Block, BlockResult, simulate
-from simlab.errors import WorkerDiedError
 from simlab.kept import keep, read_kept
 from simlab.measures.gates import INCONCLUSIVE, Verdict, judge
 from simlab.measures.guarantees import check_guarantees
@@ -26,6 +21,8 @@ from simlab.measures.performance import difference, performance
 from simlab.plan import Plan, ScenarioSetting
 from simlab.results import Result, ScenarioResult, provenance, typed_command
 from simlab.scenario import planned_onset
+from simlab.ticks import format_count
+from simlab.workers import Workers, workers
 
 BLOCK_LANES = 500
 
@@ -88,11 +85,11 @@ def run_plan(plan: Plan, options: Options = Options(), *, command: str | None = 
     decided: dict[tuple[str, str, int], Verdict] = {}
     schedule = plan.study.lanes.schedule
     done = 0
-    with _executor(plan, options.workers) as submit:
+    with workers(plan, options.workers) if options.workers > 1 else nullcontext() as pool:
         for count in schedule:
             undecided = [index for index in range(len(plan.settings)) if _undecided(plan, index, decided)]
             blocks = [block for index in undecided for block in _blocks(index, done, count, options.block_lanes)]
-            for result in _run_blocks(plan, blocks, submit, options, cap=count):
+            for result in _run_blocks(plan, blocks, pool, options, cap=count):
                 results[result.block.scenario].append(result)
             for index in undecided:
                 _judge(plan, index, results[index], decided)
@@ -167,15 +164,12 @@ def _scenario_result(setting: ScenarioSetting, blocks: list[BlockResult]) -> Sce
     )
 
 
-Submit = Callable[[Block], "Future[BlockResult]"]
-
-
-def _run_blocks(plan: Plan, blocks: list[Block], submit: Submit | None, options: Options, *, cap: int) -> Iterator[BlockResult]:
+def _run_blocks(plan: Plan, blocks: list[Block], pool: Workers | None, options: Options, *, cap: int) -> Iterator[BlockResult]:
     """Yield the results of blocks as they are done: kept ones first, then simulated ones, each kept at once."""
     total, done = sum(block.lanes for block in blocks), 0
 
     def told(block: Block) -> None:
-        options.progress(done=done, total=total, what=f"{plan.settings[block.scenario].name}, to {cap} lanes")
+        options.progress(done=done, total=total, what=f"{plan.settings[block.scenario].name}, to {format_count(cap, 'lane')}")
 
     missing = []
     for block in blocks:
@@ -186,48 +180,12 @@ def _run_blocks(plan: Plan, blocks: list[Block], submit: Submit | None, options:
         done += block.lanes
         told(block)
         yield held
-    for result in _simulated(plan, missing, submit):
+    for result in _simulated(plan, missing, pool):
         keep(options.kept, result)
         done += result.block.lanes
         told(result.block)
         yield result
 
 
-def _simulated(plan: Plan, blocks: list[Block], submit: Submit | None) -> Iterator[BlockResult]:
-    if submit is None:
-        yield from (simulate(plan, block) for block in blocks)
-        return
-    pending = {submit(block) for block in blocks}
-    while pending:
-        finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-        try:
-            yield from [future.result() for future in finished]
-        except BrokenProcessPool as error:
-            raise WorkerDiedError("a worker process was ended from outside; run the same command again to go on") from error
-
-
-_plan_of_worker: list[Plan] = []
-
-
-def _start_worker(plan: Plan) -> None:
-    """Hold the plan once in each process; Ctrl-C is the parent's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _plan_of_worker[:] = [plan]
-
-
-def _simulate_in_worker(block: Block) -> BlockResult:
-    return simulate(_plan_of_worker[0], block)
-
-
-@contextmanager
-def _executor(plan: Plan, workers: int) -> Iterator[Submit | None]:
-    """Give a way to submit blocks to processes; None for this one."""
-    if workers == 1:
-        yield None
-        return
-    context = multiprocessing.get_context("spawn")
-    pool: Executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(plan,))
-    try:
-        yield lambda block: pool.submit(_simulate_in_worker, block)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def _simulated(plan: Plan, blocks: list[Block], pool: Workers | None) -> Iterator[BlockResult]:
+    return pool.simulate(blocks) if pool else (simulate(plan, block) for block in blocks)

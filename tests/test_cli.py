@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from simlab.cli import main
 from simlab.shipped import scenarios_folder
 
 STUDIES = scenarios_folder() / "studies"
@@ -76,7 +78,12 @@ def test_a_written_plan_makes_the_same_numbers(tmp_path: Path) -> None:
     folder = only_run(tmp_path)
     done = simlab("run", folder / "plan.json", "--out", tmp_path / "again", "--workers", 2, "--block", 17, cwd=tmp_path)
     assert done.returncode in {0, 1, 3}, done.stderr
-    assert numbers(folder) == numbers(tmp_path / "again")
+    again = tmp_path / "again"
+    assert numbers(folder) == numbers(again)
+    files = ["outcomes.parquet", *(f"figures/{path.name}" for path in (folder / "figures").iterdir())]
+    assert len(files) == 6
+    for name in files:
+        assert (folder / name).read_bytes() == (again / name).read_bytes(), name
 
 
 def test_json_goes_to_standard_output_alone(tmp_path: Path) -> None:
@@ -84,13 +91,13 @@ def test_json_goes_to_standard_output_alone(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["study"] == "checkout-canary"
 
 
-def start_run(cwd: Path) -> subprocess.Popen[bytes]:
+def start_run(cwd: Path, *, kept: int = 4) -> subprocess.Popen[bytes]:
     """Start a run of many small blocks, and wait until some of them are kept."""
     command = [sys.executable, "-m", "simlab", "run", str(STUDIES / "checkout-canary.yaml"), "--workers", "2", "--block", "20"]
     command += ["--set", "lanes.start=600", "--set", "lanes.cap=600", "--set", "scenarios.*.horizon=9h"]
     process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     limit = time.monotonic() + 60
-    while time.monotonic() < limit and len(list(cwd.glob("reports/*/*/.partial/*.npz"))) < 4:
+    while time.monotonic() < limit and len(list(cwd.glob("reports/*/*/.partial/*.npz"))) < kept:
         time.sleep(0.02)
     return process
 
@@ -116,6 +123,80 @@ def test_a_killed_run_resumes_to_the_same_numbers(tmp_path: Path, how: signal.Si
     simlab("run", *arguments, cwd=unbroken)
     assert numbers(folder) == numbers(only_run(unbroken))
     assert not (folder / ".partial").exists()
+
+
+# While modules are imported, while workers start and import theirs, while they work.
+@pytest.mark.parametrize("seconds", [0.8, 1.4, 1.8, 2.4, 3.5])
+def test_an_interruption_ends_a_run_at_once_whenever_it_comes(tmp_path: Path, seconds: float) -> None:
+    process = start_run(tmp_path, kept=0)
+    time.sleep(seconds)
+    # Once to the process and once more to its group, as `timeout` sends it.
+    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
+    began = time.monotonic()
+    output, errors = process.communicate(timeout=30)
+    # A tenth of a second where nothing else runs; a block would take longer than this, and the rest of the run much longer.
+    assert time.monotonic() - began < 5
+    assert process.returncode == 130
+    assert output == b""
+    assert b"run the same command again" in errors
+    assert b"Traceback" not in errors
+
+
+def test_workers_end_with_a_process_that_was_killed(tmp_path: Path) -> None:
+    process = start_run(tmp_path, kept=1)
+    process.kill()
+    # The workers hold its output open, so that this waits for them too.
+    process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["rules"], ["run", STUDIES / "checkout-canary.yaml", *QUICK]])
+def test_a_closed_output_is_no_failed_gate(tmp_path: Path, arguments: list[object]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "simlab", *map(str, arguments)]
+    done = subprocess.run(command, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    os.close(writing)
+    assert done.returncode == 141
+    assert "Traceback" not in done.stderr
+    assert "Broken" not in done.stderr
+    if arguments[0] == "run":
+        assert numbers(only_run(tmp_path))["status"] in {"passed", "failed", "inconclusive"}
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("problem", [RuntimeError("a fault\x1b[31m"), MemoryError(), KeyError("x")])
+def test_an_error_that_nobody_expected_is_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], problem: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise problem
+
+    monkeypatch.setattr("simlab.runner.run_plan", fail)
+    monkeypatch.setattr(sys, "argv", ["simlab", "run", str(STUDIES / "peeking.yaml"), "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 70
+    last = capsys.readouterr().err.splitlines()[-2:]
+    assert any(line.startswith("error: ") for line in last)
+    assert not any("\x1b" in line for line in last)
+    held = json.loads((tmp_path / "results.json").read_text())
+    assert (held["status"], held["passed"]) == ("error", False)
+
+
+def test_an_output_folder_without_a_name_is_refused(tmp_path: Path) -> None:
+    done = quick_run(tmp_path, "--out", "")
+    assert done.returncode == 2
+    assert "'--out': the name of the folder is empty" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_error_leaves_earlier_results_untouched(tmp_path: Path) -> None:
@@ -174,7 +255,7 @@ def test_validate_tells_all_mistakes_of_all_files(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("policies: 3\n")
     done = simlab("validate", "a.yaml", "b.yaml", STUDIES / "peeking.yaml", cwd=tmp_path)
     assert done.returncode == 2
-    assert "peeking.yaml: ok, study peeking" in done.stdout
+    assert "peeking.yaml: ok, study peeking: 1 scenario, 2 policies, 2 gates, 1,000 to 4,000 lanes, " in done.stdout
     assert "a.yaml:2:9: error[unit]: starts: " in done.stderr
     assert "b.yaml:1:11: error[type]: policies: " in done.stderr
 

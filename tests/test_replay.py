@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -93,13 +95,28 @@ def test_a_gap_is_unknown_where_the_file_says_so(tmp_path: Path) -> None:
             "name no zone",
         ),
         ({"described": DESCRIBED.replace("00:10:30Z", "23:10:30Z")}, "outside the recording"),
-        ({"values": ["a"] * 20}, "does not hold numbers"),
+        ({"values": ["a"] * 20}, "column 'errors' does not hold numbers, but .*string"),
+        ({"values": ["12"] * 20}, "data.parquet: column 'errors' does not hold numbers, but .*string"),
+        ({"values": [True] * 20}, "column 'errors' does not hold numbers, but bool"),
+        ({"values": pd.date_range("2026-01-01", periods=20)}, "does not hold numbers, but timestamp"),
+        ({"times": [str(START + 60 * tick) for tick in range(20)]}, "a unit is given, but these are no numbers"),
+        ({"times": np.r_[START + 60 * np.arange(19), np.nan]}, "at: 1 row without a time"),
+        (
+            {"times": START + 60 * np.r_[0:19, 5_000_000], "described": DESCRIBED + "gaps: unknown\n"},
+            "5,000,001 ticks of 1m; at most 1,000,000 are replayed",
+        ),
     ],
 )
 def test_data_that_cannot_be_trusted_are_refused(tmp_path: Path, change: dict[str, object], expected: str) -> None:
     write(tmp_path, **change)  # type: ignore[arg-type]
     with pytest.raises(RecordingError, match=expected):
         replayed(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [int, np.float32, Decimal])
+def test_numbers_of_every_kind_are_read(tmp_path: Path, kind: Callable[[int], object]) -> None:
+    write(tmp_path, values=[kind(5 if tick == 12 else 1) for tick in range(20)])
+    assert replayed(tmp_path).policies[0].alarms == ("2026-01-01T00:12:00Z",)
 
 
 def test_every_kind_of_trouble_is_told_at_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from simlab.guardrails.look import Floats
 from simlab.measures.estimates import Estimate, mean, proportion, quantile, ratio
-from simlab.measures.outcomes import STATUSES, Outcomes, ticks_to_minutes
+from simlab.measures.outcomes import HARMED_STATUSES, TWIN_STATUSES, Outcomes, ticks_to_minutes
 from simlab.ticks import WEEK
 
 
@@ -105,8 +105,8 @@ def performance(outcomes: Outcomes, *, scenario: str, reference: bool) -> Perfor
         reference=reference,
         lanes=outcomes.lanes,
         limit_minutes=outcomes.limit * to_minutes,
-        statuses={status: int((outcomes.status == status).sum()) for status in STATUSES[:5]},
-        twin_statuses={status: int((outcomes.twin_status == status).sum()) for status in (*STATUSES[2:4], "quiet")},
+        statuses={status: int((outcomes.status == status).sum()) for status in HARMED_STATUSES},
+        twin_statuses={status: int((outcomes.twin_status == status).sum()) for status in TWIN_STATUSES},
         looks={name: int(outcomes.harmed[name].sum() + outcomes.twin[name].sum()) for name in names},
         estimates=estimates,
         incidence=incidence,

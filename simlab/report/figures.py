@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from io import StringIO
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +46,7 @@ _COLOURS = ("#2f7fc4", "#cc5a1a", "#16906a", "#a855a0", "#94770a", "#6b7680", "#
 _LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _WIDTH = 7.4
+_LABEL_LETTERS = 40
 _DELAYS = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 720, 1440)
 _DELAYS_LABELLED = frozenset({1, 5, 15, 60, 240, 1440})
 
@@ -99,16 +101,22 @@ def _figure(height: float) -> Figure:
 
 def _false_alarms_figure(result: Result) -> Figure:
     rows = [each for scenario in result.scenarios for each in scenario.performances]
-    figure = _figure(1.1 + 0.3 * len(rows))
+    lines = max(1 + label.count("\n") for label in _row_labels(rows))
+    figure = _figure(1.1 + 0.15 * (1 + lines) * len(rows))
     draw_false_alarms(figure.subplots(), rows, result.plan.gates)
     return figure
+
+
+def _row_labels(rows: list[Performance]) -> list[str]:
+    """Return what rows are about; broken, because a long name in one line would leave the axes no room."""
+    several = len({each.scenario for each in rows}) > 1
+    labels = [printable(f"{each.scenario} / {each.policy}" if several else each.policy) for each in rows]
+    return ["\n".join(wrap(label, _LABEL_LETTERS)) for label in labels]
 
 
 def draw_false_alarms(axes: Axes, rows: list[Performance], gates: tuple[GateEntry, ...]) -> None:
     """Draw the probability of a false alarm of each policy with its interval, and the limits of the gates."""
     limits = sorted({gate.false_alarms.max for gate in gates if gate.false_alarms is not None})
-    several = len({each.scenario for each in rows}) > 1
-    labels = []
     for place, each in enumerate(rows):
         estimate, marker = each.estimates["false_alarms"], "D" if each.reference else "o"
         colour, filled = _COLOURS[5 if each.reference else 0], "none" if each.reference else None
@@ -117,14 +125,13 @@ def draw_false_alarms(axes: Axes, rows: list[Performance], gates: tuple[GateEntr
         said = words(estimate)
         text = f"{said.value} ({said.interval})"
         axes.text(1.01, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
-        labels.append(printable(f"{each.scenario} / {each.policy}" if several else each.policy))
     for limit in limits:
         axes.axvline(100 * limit, color=_COLOURS[1], linestyle="--")
         axes.text(100 * limit, 1, f" gate: at most {percent(limit)}", transform=axes.get_xaxis_transform(), fontsize=8)
     largest = max([100 * limit for limit in limits] + [100 * each.estimates["false_alarms"].high for each in rows])
     axes.set_xlim(0, min(100, 1.15 * largest))
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_yticks(range(len(rows)), labels)
+    axes.set_yticks(range(len(rows)), _row_labels(rows))
     axes.set_xlabel("probability of a first action on a harmless rollout by the horizon, %, with 95 % interval")
 
 

@@ -16,7 +16,7 @@ from simlab.report.figures import figure_name, figures, harmed_traces, lane_even
 from simlab.report.words import Words, measure, needs, percent, words
 from simlab.response import ACTIONS
 from simlab.results import Result, ScenarioResult
-from simlab.ticks import format_duration, format_instant
+from simlab.ticks import format_count, format_duration, format_instant
 
 FIGURE_BYTES = 600_000
 """Figures in a page together; those that no longer fit are pointed at beside the page, so that it stays under 1 MiB."""
@@ -129,7 +129,7 @@ def scenario_facts(scenario: ScenarioResult) -> dict[str, str]:
         "begins": format_instant(clock.starts),
         "horizon": f"{format_duration(clock.horizon * clock.tick)} in ticks of {format_duration(clock.tick)}",
         "onset": "no harm" if onset is None else f"first harm scheduled {format_duration(onset)} after the start",
-        "lanes": f"{scenario.lanes:,} lanes",
+        "lanes": format_count(scenario.lanes, "lane"),
     }
 
 
@@ -189,16 +189,16 @@ class _Figures:
 
     def __init__(self, drawn: Mapping[str, str]) -> None:
         self._drawn = drawn
-        self._left = FIGURE_BYTES
+        self._bytes_left = FIGURE_BYTES
 
     def take(self, name: str, about: str) -> Figure | None:
         """Return a figure by its name; None if it was not drawn."""
         if name not in self._drawn:
             return None
         svg = self._drawn[name]
-        if len(svg) > self._left:
+        if len(svg) > self._bytes_left:
             return Figure(name, about, None)
-        self._left -= len(svg)
+        self._bytes_left -= len(svg)
         return Figure(name, about, _inline(svg, about))
 
 

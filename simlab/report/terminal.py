@@ -19,7 +19,7 @@ from simlab.plan import BASELINE
 from simlab.replay import LIMITS, PolicyReplay, ReplayResult
 from simlab.report.words import measure, needs, percent, words
 from simlab.results import Result, ScenarioResult
-from simlab.ticks import format_duration
+from simlab.ticks import format_count, format_duration
 
 _STYLES = {PASSED: "bold green", FAILED: "bold red", INCONCLUSIVE: "bold yellow"}
 _MEASURES = (
@@ -57,10 +57,11 @@ def print_replay(result: ReplayResult, console: Console) -> None:
     _print_first_line(console, status, result.recording.recording, result.provenance.plan)
     if not result.judged:
         _print(console, "No look of any policy could be judged.")
+    ticks, onsets = format_count(result.ticks, "tick"), format_count(len(result.onsets), "onset")
     _print(
         console,
-        f"{result.ticks:,} ticks of {format_duration(result.recording.tick)}, {result.healthy_ticks:,} of them healthy and "
-        f"{result.masked_ticks:,} masked; {len(result.onsets):,} onsets.",
+        f"{ticks} of {format_duration(result.recording.tick)}, {result.healthy_ticks:,} of them healthy and "
+        f"{result.masked_ticks:,} masked; {onsets}.",
     )
     console.print(
         _estimates({label: {each.policy: each.estimates[name] for each in result.policies} for name, label in _REPLAYED.items()})
@@ -99,7 +100,7 @@ def _gates(verdicts: Iterable[Verdict]) -> Table:
 
 def _print_scenario(console: Console, scenario: ScenarioResult) -> None:
     limit = scenario.performances[0].limit_minutes
-    _print(console, f"{scenario.name}: {scenario.lanes:,} lanes", style="bold")
+    _print(console, f"{scenario.name}: {format_count(scenario.lanes, 'lane')}", style="bold")
     held = {_marked(each.policy, reference=each.reference): each.estimates for each in scenario.performances}
     groups = {
         measure(name, limit_minutes=limit): {policy: found[name] for policy, found in held.items() if name in found}
@@ -139,5 +140,6 @@ def _estimates(groups: Mapping[str, Mapping[str, Estimate]]) -> Table:
 def _alarms(replay: PolicyReplay) -> str:
     """Return the alarms of a policy in words."""
     shown = ", ".join(replay.alarms[:_ALARMS_SHOWN]) + (", ..." if len(replay.alarms) > _ALARMS_SHOWN else "")
-    text = f"{len(replay.alarms):,} alarms" + (f" ({shown})" if shown else "")
-    return f"{text}, {replay.unknown_looks:,} looks unknown, {replay.already_alarming:,} onsets met it alarming already"
+    text = format_count(len(replay.alarms), "alarm") + (f" ({shown})" if shown else "")
+    unknown, met = format_count(replay.unknown_looks, "look"), format_count(replay.already_alarming, "onset")
+    return f"{text}, {unknown} unknown, {met} met it alarming already"

@@ -11,6 +11,7 @@ from simlab.ticks import format_duration
 
 NO_DATA = "no data"
 NOT_REACHED = "not reached"
+NO_LIMITS = "no limits"
 
 MEASURES = {
     "false_alarms": "false alarms by the horizon",
@@ -100,7 +101,7 @@ def words(estimate: Estimate, *, signed: bool = False) -> Words:
     if estimate.low == math.inf:
         return Words(value, NOT_REACHED, n)
     interval = f"{bound(estimate.low, 'no lower limit')} to {bound(estimate.high, 'no upper limit')}"
-    return Words(value, interval, n)
+    return Words(value, NO_LIMITS if math.isinf(estimate.low) and math.isinf(estimate.high) else interval, n)
 
 
 def _shown(estimate: Estimate, *, signed: bool) -> _Shown:

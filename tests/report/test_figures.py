@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -24,6 +26,8 @@ from simlab.report.figures import (
     lane_events,
 )
 from simlab.results import Result
+from simlab.runner import run_plan
+from tests.worlds import CUSUM, SCENARIO, plan
 
 
 @pytest.fixture
@@ -127,6 +131,30 @@ def test_marks_of_the_timeline_are_those_of_the_rows(result: Result, axes: Axes)
         events = [lane_events(scenario, trace.policy, int(lane))[column] for lane in trace.lanes]
         np.testing.assert_allclose(marks[label], [tick * hours for tick in events if tick is not None])
     assert len(marks["onset"]) == 4
+
+
+LONG = "W" * 64
+NEVER: dict[str, Any] = {"rule": {"never": {}}, "every": "5m"}
+NO_HARM = {key: value for key, value in SCENARIO.items() if key != "harms"}
+ODD: dict[str, dict[str, Any]] = {
+    "one lane": {"start": 1, "cap": 1},
+    "nothing is detected": {"policies": [{"name": "never", "guardrails": [NEVER]}]},
+    "no harm": {"scenarios": [NO_HARM]},
+    "long names": {
+        "scenarios": [SCENARIO | {"scenario": LONG}, SCENARIO | {"scenario": "m" * 64}],
+        "policies": [{"name": LONG, "guardrails": [CUSUM]}],
+        "gates": [{"false_alarms": {"max": "100%"}}, {"detected": {"min": "99%"}, "within": "4h"}],
+    },
+    "many policies": {"policies": [{"name": f"policy-{number}", "guardrails": [CUSUM]} for number in range(9)]},
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_figures_of_odd_studies_are_drawn_without_a_warning(name: str) -> None:
+    result = run_plan(plan(**{"start": 2, "cap": 2, **ODD[name]}), command="test")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "false-alarms" in figures(result)
 
 
 def test_the_baseline_has_no_timeline(result: Result) -> None:

@@ -139,7 +139,7 @@ def test_a_replay_says_what_it_saw_and_what_it_cannot_tell(tmp_path: Path) -> No
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
     assert lines[0] == f"REPLAYED  small  plan {replayed.provenance.plan[:12]}"
     text = " ".join(" ".join(lines).split())
-    assert "20 ticks of 1m, 15 of them healthy and 0 masked; 1 onsets." in text
+    assert "20 ticks of 1m, 15 of them healthy and 0 masked; 1 onset." in text
     assert "above: 4 alarms (2026-01-01T00:02:00Z, 2026-01-01T00:04:00Z, 2026-01-01T00:06:00Z, ...), 0 looks unknown" in text
     found = [line.split()[1:] for line in lines if line.startswith("  above ")]
     estimates = replayed.policies[0].estimates

@@ -52,7 +52,7 @@ def test_no_data_is_said() -> None:
 
 
 def test_one_lane_has_no_limits() -> None:
-    assert words(mean(np.array([4.0]), unit="min")).interval == "no lower limit to no upper limit"
+    assert words(mean(np.array([4.0]), unit="min")).interval == "no limits"
 
 
 def test_every_measure_of_a_result_has_words(result: Result) -> None:
