@@ -147,7 +147,8 @@ def _scenario_result(setting: ScenarioSetting, blocks: list[BlockResult]) -> Sce
     outcomes = _outcomes(setting, blocks)
     reference = {policy.name: policy.reference for policy in setting.policies}
     performances = tuple(performance(each, scenario=setting.name, reference=reference[each.policy]) for each in outcomes)
-    pairs = combinations(outcomes, 2)
+    # Whoever decides, decides about candidates: two policies for reference need not be compared.
+    pairs = [pair for pair in combinations(outcomes, 2) if not all(reference[each.policy] for each in pair)]
     differences = tuple(difference(first, second, scenario=setting.name) for first, second in pairs)
     first_block = min(blocks, key=lambda result: result.block.first)
     return ScenarioResult(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
-from textwrap import wrap
+from textwrap import shorten, wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +48,9 @@ _LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _WIDTH = 7.4
 _LABEL_LETTERS = 40
+_IN_ONE = 8
+"""Most policies that a reader can tell apart in one pair of axes."""
+_ACROSS = 4
 _DELAYS = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 720, 1440)
 _DELAYS_LABELLED = frozenset({1, 5, 15, 60, 240, 1440})
 
@@ -70,8 +74,10 @@ def figure_name(kind: str, scenario: str) -> str:
 
 
 def harmed_traces(scenario: ScenarioResult) -> list[Trace]:
-    """Return the traces of harmed lanes under policies that can stop a rollout."""
-    return [each for each in scenario.traces if each.harmed and each.policy != BASELINE.name and len(each.lanes)]
+    """Return the traces of harmed lanes under policies that can stop a rollout; of many, those that are not for reference."""
+    reference = {each.policy: each.reference for each in scenario.performances}
+    found = [each for each in scenario.traces if each.harmed and each.policy != BASELINE.name and len(each.lanes)]
+    return found if len(found) <= _IN_ONE else [each for each in found if not reference[each.policy]][:_IN_ONE]
 
 
 def _svg(name: str, draw: Callable[[], Figure]) -> str:
@@ -136,6 +142,8 @@ def draw_false_alarms(axes: Axes, rows: list[Performance], gates: tuple[GateEntr
 
 
 def _delay_figure(scenario: ScenarioResult, gates: tuple[GateEntry, ...]) -> Figure:
+    if len(scenario.performances) > _IN_ONE:
+        return _delay_panels(scenario, gates)
     figure = _figure(3.4 + 0.2 * len(scenario.performances))
     axes = figure.subplots()
     draw_detection_delay(axes, scenario, gates)
@@ -143,15 +151,40 @@ def _delay_figure(scenario: ScenarioResult, gates: tuple[GateEntry, ...]) -> Fig
     return figure
 
 
-def draw_detection_delay(axes: Axes, scenario: ScenarioResult, gates: tuple[GateEntry, ...]) -> None:
-    """Draw the cumulative incidence of detection of each policy with its pointwise band."""
+def _delay_panels(scenario: ScenarioResult, gates: tuple[GateEntry, ...]) -> Figure:
+    """Return the curves of many policies, each on axes of its own."""
+    shown = [each for each in scenario.performances if each.incidence]
+    rows = -(-len(shown) // _ACROSS)
+    figure = _figure(0.6 + 1.15 * rows)
+    every_axes = figure.subplots(rows, _ACROSS, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, each in zip(every_axes, shown, strict=False):
+        draw_detection_delay(axes, replace(scenario, performances=(each,)), gates, alone=False)
+        found = words(each.estimates["detected"])
+        axes.set_title(f"{shorten(printable(each.policy), 24, placeholder='...')}\n{found.value}", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.set_xticks(*_every_other(axes))
+    for axes in every_axes[len(shown) :]:
+        axes.set_axis_off()
+    figure.supxlabel("time since the onset (later times are drawn closer together)", fontsize=9)
+    figure.supylabel("detected by then, % of lanes at risk", fontsize=9)
+    return figure
+
+
+def _every_other(axes: Axes) -> tuple[list[float], list[str]]:
+    """Return every other tick of the horizontal axis and its label, counted from the last."""
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    return list(axes.get_xticks())[::-2], labels[::-2]
+
+
+def draw_detection_delay(axes: Axes, scenario: ScenarioResult, gates: tuple[GateEntry, ...], *, alone: bool = True) -> None:
+    """Draw the cumulative incidence of detection of each policy with its pointwise band; `alone`, with words around it."""
     limit = scenario.performances[0].limit_minutes
     first = min(each.incidence.minutes[1] for each in scenario.performances if each.incidence)
     for index, each in enumerate(scenario.performances):
         if (incidence := each.incidence) is None:
             continue
         colour, line = _COLOURS[index % len(_COLOURS)], _LINES[index % len(_LINES)]
-        marker = _MARKERS[index % len(_MARKERS)]
+        marker = _MARKERS[index % len(_MARKERS)] if alone else None
         _draw_band(axes, incidence, colour)
         axes.plot(
             incidence.minutes,
@@ -165,7 +198,7 @@ def draw_detection_delay(axes: Axes, scenario: ScenarioResult, gates: tuple[Gate
         )
     for gate in gates:
         if gate.detected is not None and gate.within is not None:
-            _mark_gate(axes, minutes=gate.within / 60_000, share=gate.detected.min)
+            _mark_gate(axes, minutes=gate.within / 60_000, share=gate.detected.min, named=alone)
     # Detection takes minutes, the limit may be a day: the early part gets the room.
     axes.set_xscale("symlog", linthresh=first)
     axes.set_xlim(0, limit)
@@ -173,8 +206,9 @@ def draw_detection_delay(axes: Axes, scenario: ScenarioResult, gates: tuple[Gate
     axes.set_xticks([0, *shown, limit], [format_duration(60_000 * minutes) for minutes in (0, *shown, limit)])
     axes.set_xticks([], minor=True)
     axes.set_ylim(-2, 103)
-    axes.set_xlabel("time since the onset (later times are drawn closer together)")
-    axes.set_ylabel("detected by then, % of lanes at risk")
+    if alone:
+        axes.set_xlabel("time since the onset (later times are drawn closer together)")
+        axes.set_ylabel("detected by then, % of lanes at risk")
 
 
 def _draw_band(axes: Axes, incidence: Incidence, colour: str) -> None:
@@ -186,11 +220,12 @@ def _draw_band(axes: Axes, incidence: Incidence, colour: str) -> None:
     axes.fill_between(minutes, low, high, step="post", color=colour, alpha=0.18, linewidth=0)
 
 
-def _mark_gate(axes: Axes, *, minutes: float, share: float) -> None:
+def _mark_gate(axes: Axes, *, minutes: float, share: float, named: bool) -> None:
     """Draw the gate through which a curve has to pass."""
     axes.plot([minutes, minutes], [100 * share, 100], marker="_", color=_INK, linewidth=2, zorder=1)
-    text = f"gate: at least {percent(share)} within {format_duration(60_000 * minutes)}"
-    axes.annotate(text, (minutes, 100 * share), (6, -12), textcoords="offset points", fontsize=8)
+    if named:
+        text = f"gate: at least {percent(share)} within {format_duration(60_000 * minutes)}"
+        axes.annotate(text, (minutes, 100 * share), (6, -12), textcoords="offset points", fontsize=8)
 
 
 def _exposure_figure(scenario: ScenarioResult) -> Figure:

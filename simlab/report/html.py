@@ -165,7 +165,8 @@ def _sections(result: Result, drawn: _Figures) -> tuple[Section, ...]:
         Section(
             "differences",
             "Paired differences",
-            "First policy minus second on the same lanes, so that what both share cancels out.",
+            "First policy minus second on the same lanes, so that what both share cancels out; candidates against each other and "
+            "against those for reference.",
             tuple(_differences(scenario) for scenario in every),
         ),
         Section(
@@ -177,7 +178,8 @@ def _sections(result: Result, drawn: _Figures) -> tuple[Section, ...]:
         Section(
             "exposure",
             "Exposure timelines",
-            "A few lanes look by look: the share of users exposed, when the harm began, the first action, the containment.",
+            "A few lanes look by look: the share of users exposed, when the harm began, the first action, the containment. "
+            "Where there are many policies, those for reference are left out.",
             tuple(_exposure(scenario, drawn) for scenario in every),
         ),
         Section("counts", "Looks and lanes", "What the numbers above are made of.", (_counts(every),)),

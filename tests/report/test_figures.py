@@ -190,3 +190,19 @@ def test_colours_stand_out_on_light_and_on_dark() -> None:
 
     # WCAG 2.2 asks 3 : 1 of the parts of a figure (1.4.11).
     assert min(contrast(colour, ground) for colour in _COLOURS for ground in ("#ffffff", "#15181c")) >= 3
+
+
+def test_many_policies_have_axes_of_their_own_and_references_no_exposure(result: Result) -> None:
+    scenario = result.scenarios[0]
+    one = scenario.performances[0]
+    many = tuple(replace(one, policy=f"policy-{number}", reference=number > 1) for number in range(12))
+    traces = tuple(replace(harmed_traces(scenario)[0], policy=each.policy) for each in many)
+    rows = {name: np.concatenate([values] * 12) for name, values in scenario.rows.items()}
+    each_row = len(scenario.rows["lane"])
+    rows["policy"] = np.repeat([each.policy for each in many], each_row)
+    wide = replace(scenario, performances=many, traces=traces, rows=rows)
+    assert [trace.policy for trace in harmed_traces(wide)] == ["policy-0", "policy-1"]
+    drawn = figures(replace(result, scenarios=(wide,)))
+    shown = texts(drawn["detection-delay-small"])
+    assert sum(text.startswith("policy-") for text in shown) == 12
+    assert any("time since the onset" in text for text in shown)
