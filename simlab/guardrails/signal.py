@@ -196,9 +196,10 @@ class Signal(Watch):
         taken = open_lanes & enough & (elapsed > self.warmup)
         # A warm-up leaves nothing waiting; a thin cell keeps what it has.
         waiting = np.where(taken | (elapsed <= self.warmup), 0.0, terms)
-        windowed = terms + state.window.sum(axis=0)
-        moved = np.concatenate([state.window, terms[None]])[1:]
-        window = np.where(taken, moved, state.window) if len(moved) else state.window
+        windowed, window = terms, state.window
+        if len(window):
+            windowed = terms + window.sum(axis=0)
+            window = np.where(taken, np.concatenate([window, terms[None]])[1:], window)
         answered = state._replace(waiting=waiting, window=window)
         # A thin cell is skipped; one without any data at all is unknown, as no data is never green.
         skipped = open_lanes & ~enough & some
