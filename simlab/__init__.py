@@ -13,9 +13,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from simlab.api import load, replay, run
     from simlab.exact_run_lengths import exact_run_length
+    from simlab.guardrails.live import Arrived, Assigned, Counts
+    from simlab.guardrails.monitor import Monitor
+    from simlab.guardrails.own_rules import register
     from simlab.results import Result
     from simlab.rule_from import rule
     from simlab.run_lengths import run_length
+    from simlab.sequences import sequence
     from simlab.thresholds import threshold_for
 
 _HOME = {
@@ -26,9 +30,31 @@ _HOME = {
     "run_length": "simlab.run_lengths",
     "exact_run_length": "simlab.exact_run_lengths",
     "threshold_for": "simlab.thresholds",
+    "register": "simlab.guardrails.own_rules",
+    "Monitor": "simlab.guardrails.monitor",
+    "Arrived": "simlab.guardrails.live",
+    "Assigned": "simlab.guardrails.live",
+    "Counts": "simlab.guardrails.live",
+    "sequence": "simlab.sequences",
     "Result": "simlab.results",
 }
-__all__ = ["Result", "__version__", "exact_run_length", "load", "replay", "rule", "run", "run_length", "threshold_for"]
+__all__ = [
+    "Arrived",
+    "Assigned",
+    "Counts",
+    "Monitor",
+    "Result",
+    "__version__",
+    "exact_run_length",
+    "load",
+    "register",
+    "replay",
+    "rule",
+    "run",
+    "run_length",
+    "sequence",
+    "threshold_for",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from simlab.guardrails.own_rules import check_portable
 from simlab.plan import Plan, load
 from simlab.replay import ReplayResult, load_replay, run_replay
 from simlab.results import Result
@@ -28,8 +29,13 @@ def run(study: str | Path | Plan, *, workers: int = 1) -> Result:
         With every mistake of the files.
     RuleError
         If a rule fails.
+    OwnRuleError
+        If a rule of one's own cannot be given to another process.
     """
     plan = study if isinstance(study, Plan) else load(study)
+    if workers > 1:
+        guardrails = (each for setting in plan.settings for policy in setting.policies for each in policy.guardrails)
+        check_portable(guardrail.rule for guardrail in guardrails)
     return run_plan(plan, Options(workers=workers))
 
 

@@ -31,7 +31,21 @@ def _guarantee(rule: type[Rule]) -> str:
 
 def list_of_rules() -> str:
     """Return one line a rule: key, what it takes, its guarantee at default settings, its paper."""
-    return "\n".join(f"{key}\t{rule.takes.value}\t{_guarantee(rule)}\t{rule.paper}" for key, rule in sorted(rules().items()))
+    return "\n".join(
+        f"{key}\t{_takes(rule)}\t{_guarantee(rule)}\t{rule.paper}{_needs(rule)}" for key, rule in sorted(rules().items())
+    )
+
+
+def _takes(rule: type[Rule]) -> str:
+    """Return what a rule takes, by any of its settings."""
+    also: str = getattr(rule, "takes_also", "")
+    return f"{rule.takes.value}, or {also}" if also else rule.takes.value
+
+
+def _needs(rule: type[Rule]) -> str:
+    """Return which extra a rule needs, for the end of a line."""
+    extra: str = getattr(rule, "extra", "")
+    return f"; needs simlab[{extra}]" if extra else ""
 
 
 def page_of(key: str) -> str:
@@ -56,10 +70,10 @@ def page_of(key: str) -> str:
             "Settings",
             *(settings or ["  none"]),
             "",
-            f"Takes: {rule.takes.value}",
+            f"Takes: {_takes(rule)}",
             f"Ladder coordinate: {rule.ladder}",
             f"Guarantee: {_guarantee(rule)}",
-            f"Paper: {rule.paper}",
+            f"Paper: {rule.paper}{_needs(rule)}",
             "",
             module,
         ]

@@ -20,9 +20,12 @@ from simlab.measures.estimates import Estimate
 from simlab.null_streams import NULL_STREAMS, PER_DAY, NullStream
 from simlab.results import plain
 from simlab.run_lengths import RunLength, run_length_on, summarise
+from simlab.ticks import DAY
 
 LOOKS = 14 * PER_DAY
 RIVER = "river's PageHinkley"
+_ONE_BY_ONE = ("adwin", "kswin")
+"""Detectors that are stepped one stream at a time and copied at each look: they get a tenth of the lanes."""
 _PLANNED = ("fixed_horizon", "pocock", "obrien_fleming", "haybittle_peto", "lan_demets", "hwang_shih_decani", "kim_demets")
 
 
@@ -75,17 +78,17 @@ class DefaultRates:
         """Return a table: one row a rule, one column a stream."""
         columns = [stream.name for stream in NULL_STREAMS]
         cells = {(each.rule, each.stream): _cell(each.alarm_probability) for each in self.rates}
-        named = dict.fromkeys(each.rule for each in self.rates)
+        named = {each.rule: each.alarm_probability.n for each in self.rates}
         days = self.looks // PER_DAY
         lines = [
             "# False alarms at default settings",
             "",
-            f"Share of {self.lanes:,} streams with at least one alarm in {self.looks:,} looks ({days} days of five minutes) in "
-            f"which nothing happens, in per cent, with 95 % interval (Clopper-Pearson); seed {self.seed}.",
+            f"Share of n streams with at least one alarm in {self.looks:,} looks ({days} days of five minutes) in which nothing "
+            f"happens, in per cent, with 95 % interval (Clopper-Pearson); seed {self.seed}.",
             "",
-            f"| rule | {' | '.join(columns)} |",
-            f"|---|{'---|' * len(columns)}",
-            *(f"| {rule} | {' | '.join(cells[rule, stream] for stream in columns)} |" for rule in named),
+            f"| rule | n | {' | '.join(columns)} |",
+            f"|---|---|{'---|' * len(columns)}",
+            *(f"| {rule} | {n:,} | {' | '.join(cells[rule, stream] for stream in columns)} |" for rule, n in named.items()),
         ]
         if self.left_out:
             lines += ["", "Left out:", "", *(f"- {rule}: {reason}" for rule, reason in self.left_out.items())]
@@ -118,7 +121,8 @@ def default_rates(*, lanes: int, looks: int = LOOKS, seed: int = 0, told: Callab
         name = " ".join([key, *(f"{setting}={value:g}" for setting, value in given.items())])
         try:
             rule = make(**given)
-            found = [_measured(name, stream, _run(rule, stream, lanes, looks, seed)) for stream in NULL_STREAMS]
+            own_lanes = max(1, lanes // 10) if key in _ONE_BY_ONE else lanes
+            found = [_measured(name, stream, _run(rule, stream, own_lanes, looks, seed)) for stream in NULL_STREAMS]
         except TypeError:
             left_out[key] = "has a setting without a default that these streams do not suggest"
         except SimlabError as error:
@@ -138,9 +142,9 @@ def _measured(key: str, stream: NullStream, found: RunLength) -> DefaultRate:
 
 
 def _run(rule: Rule, stream: NullStream, lanes: int, looks: int, seed: int) -> RunLength:
-    streams = 2 if rule.takes.name == "VECTOR" else 1
+    streams = 2 if rule.takes is Takes.VECTOR else 1
     drawn = stream.looks(rule.takes, looks=looks, lanes=lanes, streams=streams, seed=seed)
-    return run_length_on(rule, drawn, lanes=lanes, streams=streams, seed=seed)
+    return run_length_on(rule, drawn, lanes=lanes, streams=streams, seed=seed, every=DAY // PER_DAY)
 
 
 def _river(stream: NullStream, lanes: int, looks: int, seed: int) -> RunLength:

@@ -251,6 +251,9 @@ class _PolicyRun:
         count = len(lanes)
         self.behind = np.zeros(count, dtype=np.int64)
         self.counts = {name: np.zeros(count, dtype=np.int64) for name in ("looks", "unknown", "skipped", "retired")}
+        # Evidence adds up over one test only: until a rollback ends the watch, or a clearance starts another.
+        self._one_test = np.ones(count, dtype=bool)
+        self._log_e_value = np.full(count, np.nan) if policy.log_e_value(self.state) is None else np.zeros(count)
         self._exposed: list[Floats] = []
         self._looked: list[list[tuple[int, Decision]]] = [[] for _ in policy.guardrails]
 
@@ -270,12 +273,17 @@ class _PolicyRun:
             self.responder.act(time, decisions)
         cleared = self.responder.settle(time, self.path.truth(tick))
         if cleared.any():
+            self._one_test &= ~cleared
             self.state = self.policy.cleared(self.state, cleared, initial=self.initial)
         self.responder.move(time)
 
     def _decide(self, time: int) -> tuple[Decision | None, ...]:
         looks = {every: self.pipeline.look(time, every=every) for every in self.policy.cadences if time % every == 0}
         self.state, decisions = self.policy.step(self.state, looks)
+        evidence = self.policy.log_e_value(self.state) if looks else None
+        if evidence is not None:
+            watching = self._one_test & ~self.responder.ended
+            self._log_e_value = np.where(watching, np.maximum(self._log_e_value, evidence), self._log_e_value)
         for index, decision in enumerate(decisions):
             if decision is not None:
                 self._count(index, time, decision)
@@ -310,6 +318,7 @@ class _PolicyRun:
             "completed_time": _or_never(responder.completed),
             "watched": np.minimum(responder.ended_at, horizon),
             "behind": self.behind,
+            "log_e_value": self._log_e_value,
             "users_exposed": self.path.users_exposed(),
             "users_harmed": self.path.users_harmed(),
             **self.counts,

@@ -18,7 +18,7 @@ from simlab.guardrails.rule import Observation, Takes
 PER_DAY = 288
 """Looks a day: one every five minutes."""
 
-_USERS, _REQUESTS, _CHANCE = 200.0, 5000, 0.0005
+_USERS, _REQUESTS, _CHANCE, _LOST = 200.0, 5000, 0.0005, 0.01
 _SWING = 0.1
 """How far one standard deviation of structure moves a rate."""
 
@@ -73,9 +73,12 @@ class NullStream:
         if takes is Takes.ARM_COUNTS:
             counts = generator.poisson(_USERS * rate)[None].astype(float)
             shares = np.full((1, 2, shape[1]), 0.5)
-        elif takes is Takes.EVENT_COUNTS:
-            counts = generator.binomial(_REQUESTS, np.minimum(1.0, _CHANCE * rate))[None].astype(float)
+        elif takes in {Takes.EVENT_COUNTS, Takes.EVENTS}:
+            events = generator.binomial(_REQUESTS, np.minimum(1.0, _CHANCE * rate))[None].astype(float)
+            counts = events if takes is Takes.EVENT_COUNTS else events[:, :1]
             exposures = np.full_like(counts, _REQUESTS)
+        elif takes is Takes.ARRIVALS:
+            value = (generator.random(shape) < _LOST * rate[0]).astype(float)
         return Observation(
             value=value,
             information=np.ones(shape),

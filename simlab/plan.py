@@ -21,7 +21,7 @@ from simlab.guardrails.policy import Policy
 from simlab.guardrails.rule import Takes
 from simlab.scenario import Proportion, Response, Rollout, Scenario, Telemetry, read_scenario
 from simlab.shipped import shipped_path
-from simlab.study import GateEntry, Study, build_policies, check_policies, metrics_of, read_study
+from simlab.study import GateEntry, Study, build_policies, check_policies, metrics_of, own_rules, read_study
 from simlab.ticks import format_duration
 from simlab.world.aggregate import AggregateWorld, Watched
 from simlab.world.rates import rates_of
@@ -74,9 +74,7 @@ class ScenarioSetting:
         """What any policy looks at."""
         guardrails = [guardrail for policy in self.policies for guardrail in policy.guardrails]
         metrics = frozenset(
-            guardrail.signal.watch
-            for guardrail in guardrails
-            if guardrail.signal.watch is not None and guardrail.rule.takes is not Takes.NOTHING
+            name for guardrail in guardrails if guardrail.rule.takes is not Takes.NOTHING for name in guardrail.signal.metrics
         )
         return Watched(metrics, any(guardrail.signal.compare == "shares" for guardrail in guardrails))
 
@@ -234,7 +232,8 @@ def _plan(study: Study, document: Document, documents: list[Document]) -> Plan:
     if errors:
         raise FileErrors(dict.fromkeys(errors))
     settings = tuple(_setting(study, scenario) for scenario in scenarios)
-    return Plan(study, settings, {"study": document.data, "scenarios": [each.data for each in documents]})
+    held = {"study": document.data, "scenarios": [each.data for each in documents], **own_rules(study.policies)}
+    return Plan(study, settings, held)
 
 
 def _empty_cells(scenario: Scenario, document: Document) -> Iterator[Mistake]:

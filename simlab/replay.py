@@ -27,7 +27,7 @@ from simlab.results import Provenance, plain, provenance, typed_command
 from simlab.scenario import Response, Rollout, Telemetry
 from simlab.schemas import read_settings
 from simlab.shipped import shipped_path
-from simlab.study import Policies, Study, build_policies, check_policies
+from simlab.study import Policies, Study, build_policies, check_policies, own_rules
 from simlab.ticks import WEEK, format_instant
 from simlab.world.aggregate import Watched
 from simlab.world.recording import Recording, RecordingWorld, Series, read_series
@@ -206,13 +206,14 @@ def load_replay(recording: str | Path, *, policies: str | Path, data: Path | Non
     worse = {name: value.worse for name, value in described.values.items()}
     built = build_policies(entries, worse=worse, tick=described.tick, segments=1)
     metrics = {
-        guardrail.signal.watch
+        name
         for policy in built
         for guardrail in policy.guardrails
-        if guardrail.signal.watch and guardrail.rule.takes is not Takes.NOTHING
+        if guardrail.rule.takes is not Takes.NOTHING
+        for name in guardrail.signal.metrics
     }
     setting = ReplaySetting(series, built, Watched(frozenset(metrics), first_seen=False))
-    inputs = {"recording": document.data, "policies": policy_document.data, "samples": _digest(series)}
+    inputs = {"recording": document.data, "policies": policy_document.data, "samples": _digest(series), **own_rules(entries)}
     return ReplayPlan((setting,), inputs)
 
 

@@ -13,7 +13,7 @@ from scipy.special import gammaincc
 
 from simlab.errors import UnitError
 from simlab.guardrails.look import Bools, Floats, Integers
-from simlab.guardrails.rule import Observation, Rule, State, choose
+from simlab.guardrails.rule import Observation, Rule, State, choose, taken_in
 from simlab.measures.estimates import CONFIDENCE, Estimate, mean, proportion, quantile
 from simlab.rule_from import rule as read_rule
 
@@ -122,10 +122,11 @@ class _Run(NamedTuple):
 
 
 class _Active(NamedTuple):
-    """The lanes that have not been dropped yet, by number, and the rule's state for them."""
+    """The lanes that have not been dropped yet, by number, the rule's state for them, and milliseconds between looks."""
 
     lanes: Integers
     state: State
+    every: int = _MINUTE
 
 
 class _Stepped(NamedTuple):
@@ -194,13 +195,19 @@ def run_length(
 
 
 def run_length_on(
-    rule: Rule | Mapping[str, Any], looks: Iterable[Floats | Observation], *, lanes: int, streams: int = 1, seed: int = 0
+    rule: Rule | Mapping[str, Any],
+    looks: Iterable[Floats | Observation],
+    *,
+    lanes: int,
+    streams: int = 1,
+    seed: int = 0,
+    every: int = _MINUTE,
 ) -> RunLength:
     """Step a rule over given looks, in which every lane keeps its place: they may depend on each other.
 
     Parameters
     ----------
-    rule, seed
+    rule, seed, every
         As in `run_length`.
     looks : iterable of float64[lanes], float64[streams, lanes] or Observation
         One after the other; their number is the horizon.
@@ -209,7 +216,7 @@ def run_length_on(
     """
     chosen = read_rule(rule)
     first = np.full(lanes, -1)
-    active = _Active(np.arange(lanes), chosen.initial(streams, lanes, every=_MINUTE))
+    active = _Active(np.arange(lanes), chosen.initial(streams, lanes, every=every), every)
     horizon = 0
     for horizon, drawn in enumerate(looks, start=1):
         active, statistic = _step(chosen, active, drawn, look=horizon, seed=seed)
@@ -282,7 +289,7 @@ def statistics(rule: Rule | Mapping[str, Any], values: ArrayLike, *, every: int 
     chosen = read_rule(rule)
     series = np.asarray(values, dtype=float)
     rows = series.reshape(len(series), -1)
-    active = _Active(np.arange(rows.shape[1]), chosen.initial(1, rows.shape[1], every=every))
+    active = _Active(np.arange(rows.shape[1]), chosen.initial(1, rows.shape[1], every=every), every)
     found = np.empty_like(rows)
     for look, row in enumerate(rows, start=1):
         active, found[look - 1] = _step(chosen, active, row, look=look, seed=0)
@@ -295,7 +302,7 @@ def _simulate(rule: Rule, sample: Sample, *, lanes: int, horizon: int, seed: int
     alarmed = np.zeros(lanes, dtype=bool)
     first = sample(generator, lanes)
     streams = np.atleast_2d(first.value if isinstance(first, Observation) else first).shape[0]
-    active = _Active(np.arange(lanes), rule.initial(streams, lanes, every=every))
+    active = _Active(np.arange(lanes), rule.initial(streams, lanes, every=every), every)
     for look in range(1, horizon + 1):
         drawn = first if look == 1 else sample(generator, active.lanes.size)
         active, statistic = _step(rule, active, drawn, look=look, seed=seed)
@@ -309,12 +316,12 @@ def _simulate(rule: Rule, sample: Sample, *, lanes: int, horizon: int, seed: int
 
 
 def _step(rule: Rule, active: _Active, drawn: Floats | Observation, *, look: int, seed: int) -> _Stepped:
-    seen = _observation(drawn, active.lanes, look=look, seed=seed)
+    seen = replace(_observation(drawn, active.lanes, look=look, seed=seed), elapsed=look * active.every)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         stepped = rule.update(active.state, seen)
     judged = seen.valid & ~np.isnan(stepped.statistic)
     # As in a guardrail: without a verdict the state stays.
-    state = stepped.state if judged.all() else choose(judged, stepped.state, active.state)
+    state = stepped.state if judged.all() else choose(taken_in(rule, seen, stepped.statistic), stepped.state, active.state)
     statistic = np.where(judged, stepped.statistic, -np.inf).max(axis=0)
     return _Stepped(active._replace(state=state), np.where(judged.any(axis=0), statistic, np.nan))
 
@@ -333,7 +340,7 @@ def _drop(active: _Active, alarmed: Bools) -> _Active:
     goes_on = ~alarmed[active.lanes]
     if np.count_nonzero(goes_on) > 0.9 * active.lanes.size:
         return active
-    return _Active(active.lanes[goes_on], _of_lanes(active.state, goes_on))
+    return active._replace(lanes=active.lanes[goes_on], state=_of_lanes(active.state, goes_on))
 
 
 def _of_lanes(state: State, which: Bools) -> State:

@@ -65,13 +65,25 @@ def read_settings(document: Document, settings: type[Settings]) -> Settings:
         return adapter(settings).validate_json(json.dumps(document.data))
     except ValidationError as error:
         schema = json_schema(settings)
-        mistakes = [_told(document, schema, found) for found in error.errors(include_url=False) if not _is_full(found)]
+        every = [found for found in error.errors(include_url=False) if not _is_full(found)]
+        mistakes = [_told(document, schema, found) for found in every if not _is_beside(document.data, found, every)]
         raise FileErrors((document.file, mistake) for mistake in mistakes) from None
 
 
 def _is_full(found: Mapping[str, Any]) -> bool:
     """Return whether what is called too short is so only because its wrong entries, told by themselves, were not counted."""
     return found["type"] == "too_short" and bool(len(found["input"]) >= found["ctx"]["min_length"])
+
+
+def _is_beside(data: object, found: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether an error is of a union's member that was not meant: a word for a mapping, or a mapping for a word."""
+    if found["type"] not in {"literal_error", "dataclass_type"}:
+        return False
+    path, mapping = _path_in(data, found["loc"]), isinstance(found["input"], Mapping)
+    others = [other for other in every if other is not found and _path_in(data, other["loc"])[: len(path)] == path]
+    if found["type"] == "literal_error":
+        return mapping and bool(others)
+    return any(other["type"] == "literal_error" and other["loc"][:-1] == found["loc"][:-1] for other in others)
 
 
 def _told(document: Document, schema: Mapping[str, Any], found: Mapping[str, Any]) -> Mistake:
@@ -86,7 +98,7 @@ def _told(document: Document, schema: Mapping[str, Any], found: Mapping[str, Any
         hint = did_you_mean(str(path[-1]), known) or f"known here: {', '.join(known)}"
         return document.mistake(path, code, "unknown key", hint, at_key=True)
     if kind == "missing":
-        return document.mistake(path, code, "is required")
+        return document.mistake((*path, found["loc"][-1]), code, "is required")
     problem = _BOUNDS[kind].format(**found.get("ctx", {})) if kind in _BOUNDS else _problem(found)
     if code in {"bound", "type", "not-a-choice"} and not isinstance(found["input"], dict | list):
         problem += f", not {found['input']!r}"
@@ -117,15 +129,13 @@ def _hint(found: Mapping[str, Any]) -> str:
 
 
 def _path_in(data: object, location: Sequence[str | int]) -> Path:
-    """Return where an error stands in the document: pydantic's location without the names of union members."""
+    """Return where an error stands in the document: its location without names of union members."""
     path: list[str | int] = []
-    for index, part in enumerate(location):
+    for part in location:
         inside = range(len(data)) if isinstance(data, list) else data if isinstance(data, dict) else ()
         if part in inside:
             data = data[part]  # type: ignore[index]
-        elif index < len(location) - 1 or part == "[key]":
-            continue
-        path.append(part)
+            path.append(part)
     return tuple(path)
 
 

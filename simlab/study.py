@@ -9,20 +9,31 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Lt, MinLen
 
 from simlab.documents import Document, did_you_mean
-from simlab.errors import FileErrors, Mistake
+from simlab.errors import FileErrors, Mistake, SimlabError, UnitError
 from simlab.guardrails.guardrail import Guardrail, OnUnknown, Respond
-from simlab.guardrails.policy import Policy, share_by_bonferroni
+from simlab.guardrails.own_rules import OwnEntry
+from simlab.guardrails.policy import Combine, Joined, Policy, Sharing, share_budget
 from simlab.guardrails.registry import rules
-from simlab.guardrails.rule import Rule, SpendsError, Takes
-from simlab.guardrails.signal import Signal, Watch
-from simlab.scenario import Scenario
+from simlab.guardrails.rule import Rule, SpendsError, Takes, is_e_process
+from simlab.guardrails.signal import Direction, Signal
+from simlab.guardrails.watch import Watch
+from simlab.scenario import Proportion, Scenario
 from simlab.schemas import Path, read_settings
 from simlab.settings import readable, settings
 from simlab.ticks import Name, Period, Share, format_duration
 
 # One optional field a rule, so that the file schema knows every rule's settings; `_mistakes_in_guardrail` wants exactly one.
-_CHOICES = [(key, rule | None, None) for key, rule in rules().items()]
+_CHOICES = [*((key, rule | None, None) for key, rule in rules().items()), ("own", OwnEntry | None, None)]
 RuleChoice: Any = readable(make_dataclass("RuleChoice", _CHOICES, frozen=True, namespace={"__module__": __name__}))
+
+
+def chosen_rule(choice: RuleChoice) -> Rule | None:
+    """Return the one rule that is given; None if there is none or more than one."""
+    given = [rule for field in fields(choice) if (rule := getattr(choice, field.name)) is not None]
+    if len(given) != 1:
+        return None
+    found: Rule = given[0].rule if isinstance(given[0], OwnEntry) else given[0]
+    return found
 
 
 @settings
@@ -31,6 +42,7 @@ class _Acting:
     every: Period
     respond: Respond = "alert"
     on_unknown: OnUnknown = "hold"
+    critical: bool = False
 
 
 @settings
@@ -40,19 +52,18 @@ class GuardrailEntry(Watch, _Acting):
     @property
     def chosen(self) -> Rule | None:
         """The one rule that is given; None if there is none or more than one."""
-        given = [rule for key in rules() if (rule := getattr(self.rule, key)) is not None]
-        return given[0] if len(given) == 1 else None
+        return chosen_rule(self.rule)
 
 
 @settings
 class PolicyEntry:
-    """A policy as a file says it; `budget` sets the error probability of its rules together."""
+    """A policy as a file says it; `budget` sets the error probability of its rules together, `share` how they divide it."""
 
     name: Name
     guardrails: Annotated[tuple[GuardrailEntry, ...], MinLen(1)]
-    combine: Literal["any"] = "any"
+    combine: Combine = "any"
     budget: Annotated[Share, Gt(0), Lt(1)] | None = None
-    share: Literal["bonferroni"] = "bonferroni"
+    share: Sharing = "bonferroni"
     reference: bool = False
 
 
@@ -201,6 +212,7 @@ def check_policies(
     for index, policy in enumerate(policies):
         if policy.name in names[:index]:
             yield document.mistake(("policies", index, "name"), "name", f"{policy.name!r} is taken by another policy")
+        yield from _mistakes_in_combining(policy, document, ("policies", index))
         for number, entry in enumerate(policy.guardrails):
             path: Path = ("policies", index, "guardrails", number)
             yield from _mistakes_in_guardrail(entry, document, path, policy=policy)
@@ -213,6 +225,21 @@ def check_policies(
                     yield document.mistake((*path, key), "time", f"never looks before the horizon of {place}")
 
 
+def _mistakes_in_combining(policy: PolicyEntry, document: Document, path: Path) -> Iterator[Mistake]:
+    if policy.share != "bonferroni" and policy.budget is None:
+        yield document.mistake((*path, "share"), "budget", f"{policy.share} needs a budget to share")
+    joined = policy.combine if isinstance(policy.combine, Joined) else Joined(k_of_n=1)
+    critical = sum(entry.critical for entry in policy.guardrails)
+    if joined.critical is None and critical:
+        yield document.mistake(path, "combine", "a guardrail is critical, which says nothing unless combine is {critical: k}")
+    elif joined.critical is not None and not critical:
+        yield document.mistake((*path, "combine"), "combine", "no guardrail is critical: mark one, or say {k_of_n: k}")
+    needed, there = (joined.k_of_n or joined.critical or 1), len(policy.guardrails) - critical
+    if needed > max(there, 1):
+        others = " that are not critical" if critical else ""
+        yield document.mistake((*path, "combine"), "combine", f"asks for {needed} of {there} guardrails{others}")
+
+
 def _mistakes_in_guardrail(entry: GuardrailEntry, document: Document, path: Path, *, policy: PolicyEntry) -> Iterator[Mistake]:
     rule = entry.chosen
     if rule is None:
@@ -220,21 +247,45 @@ def _mistakes_in_guardrail(entry: GuardrailEntry, document: Document, path: Path
         return
     if policy.budget is not None and not isinstance(rule, SpendsError):
         yield document.mistake((*path, "rule"), "budget", f"{rule.key} has no error probability that a budget could set")
+    elif policy.share != "bonferroni" and not is_e_process(rule):
+        hint = "rules that have one: " + ", ".join(key for key, known in rules().items() if is_e_process(known))
+        yield document.mistake((*path, "rule"), "budget", f"{rule.key} has no e-value that {policy.share} could merge", hint)
     if rule.takes is Takes.NOTHING:
         return
     if (entry.of is None) == (entry.compare is None):
         yield document.mistake(path, "signal", "must say either of or compare")
-    elif not entry.gives(rule.takes):
-        given = "shares" if entry.compare == "shares" else "a comparison" if entry.compare else "a level"
-        hint = "give target and spread, or a baseline" if rule.takes is Takes.STANDARDISED else ""
-        problem = f"{rule.key} takes {rule.takes.value}, and {given} does not give that"
-        yield document.mistake((*path, "rule"), "signal", problem, hint)
+    else:
+        for key, problem in entry.refusals(rule.takes):
+            place, hint = (*path, key or "rule"), "" if key else _HINTS.get(rule.takes, "")
+            yield document.mistake(place, "signal", f"{rule.key} {problem}", hint)
+    yield from _mistakes_in_starting(rule, entry, document, path)
     if entry.over % entry.every:
         yield document.mistake((*path, "over"), "time", "must be a whole number of looks, each as long as every")
     if (entry.target is None) != (entry.spread is None):
         yield document.mistake(path, "signal", "target and spread go together")
     if entry.compare is None and entry.null is not None:
         yield document.mistake((*path, "null"), "signal", "goes with compare only")
+
+
+_HINTS = {
+    Takes.STANDARDISED: "give target and spread, or a baseline",
+    Takes.VECTOR: "give a baseline",
+    Takes.EVENTS: "write of: everyone, treatment or control",
+    Takes.ARRIVALS: "write of: everyone, treatment or control",
+}
+
+
+def _mistakes_in_starting(rule: Rule, entry: GuardrailEntry, document: Document, path: Path) -> Iterator[Mistake]:
+    """Yield what a rule cannot start with: some settings depend on the cadence, or on how many metrics there are."""
+    try:
+        rule.initial(max(1, len(entry.metrics)), 1, every=entry.every)
+    except UnitError as error:
+        yield document.mistake((*path, "rule"), "rule", f"{rule.key}: {error}")
+    except SimlabError:
+        raise
+    except Exception:
+        # A rule of one's own is blamed by name when it runs.
+        return
 
 
 def _mistakes_in_watching(
@@ -245,13 +296,19 @@ def _mistakes_in_watching(
     if entry.watch is None:
         if needed:
             yield document.mistake(path, "missing-key", "must say which metric to watch")
-    elif entry.watch not in metrics:
-        hint = did_you_mean(entry.watch, metrics) or f"known there: {', '.join(sorted(metrics))}"
-        yield document.mistake((*path, "watch"), "unknown-metric", f"{place} has no metric {entry.watch!r}", hint)
+        return
+    for index, name in enumerate(entry.metrics):
+        at: Path = (*path, "watch") if isinstance(entry.watch, str) else (*path, "watch", index)
+        if name not in metrics:
+            hint = did_you_mean(name, metrics) or f"known there: {', '.join(sorted(metrics))}"
+            yield document.mistake(at, "unknown-metric", f"{place} has no metric {name!r}", hint)
+        elif rule is not None and rule.takes in {Takes.EVENTS, Takes.EVENT_COUNTS} and not isinstance(metrics[name], Proportion):
+            problem = f"{rule.key} counts events, and {name!r} of {place} is not a proportion"
+            yield document.mistake(at, "signal", problem)
 
 
 def build_policies(
-    policies: tuple[PolicyEntry, ...], *, worse: Mapping[str, Literal["up", "down"]], tick: int, segments: int
+    policies: tuple[PolicyEntry, ...], *, worse: Mapping[str, Direction], tick: int, segments: int
 ) -> tuple[Policy, ...]:
     """Return the policies as they watch one scenario or recording.
 
@@ -269,21 +326,29 @@ def build_policies(
     return tuple(_build_policy(policy, worse, tick=tick, segments=segments) for policy in policies)
 
 
-def _build_policy(policy: PolicyEntry, worse: Mapping[str, Literal["up", "down"]], *, tick: int, segments: int) -> Policy:
-    guardrails = tuple(_build_guardrail(entry, worse.get(entry.watch or "", "up"), tick) for entry in policy.guardrails)
+def _build_policy(policy: PolicyEntry, worse: Mapping[str, Direction], *, tick: int, segments: int) -> Policy:
+    guardrails = tuple(_build_guardrail(entry, worse, tick) for entry in policy.guardrails)
     if policy.budget is not None:
-        guardrails = share_by_bonferroni(guardrails, budget=policy.budget, segments=segments)
-    return Policy(policy.name, guardrails, policy.combine, policy.reference)
+        guardrails = share_budget(guardrails, budget=policy.budget, share=policy.share, segments=segments)
+    return Policy(policy.name, guardrails, policy.combine, policy.reference, policy.budget, policy.share)
 
 
-def _build_guardrail(entry: GuardrailEntry, worse: Literal["up", "down"], tick: int) -> Guardrail:
+def _build_guardrail(entry: GuardrailEntry, worse: Mapping[str, Direction], tick: int) -> Guardrail:
     rule = entry.chosen
     if rule is None:
         raise ValueError("the guardrail has not been checked")
     watch = {field.name: getattr(entry, field.name) for field in fields(Watch)}
-    return Guardrail(Signal(**watch, worse=worse), rule, entry.every, entry.respond, entry.on_unknown, tick)
+    each = tuple(worse.get(name, "up") for name in entry.metrics) or ("up",)
+    signal = Signal(**watch, worse=each if len(each) > 1 else each[0])
+    return Guardrail(signal, rule, entry.every, entry.respond, entry.on_unknown, tick, entry.critical)
 
 
-def metrics_of(scenario: Scenario) -> dict[str, Literal["up", "down"]]:
+def own_rules(policies: tuple[PolicyEntry, ...]) -> dict[str, object]:
+    """Return what a plan must say of rules that files only name, since they decide its numbers too; nothing if there is none."""
+    chosen = [entry.rule.own for policy in policies for entry in policy.guardrails if entry.rule.own is not None]
+    return {"own_rules": {own.name: own.words for own in chosen}} if chosen else {}
+
+
+def metrics_of(scenario: Scenario) -> dict[str, Direction]:
     """Return the direction of harm of each metric of a scenario."""
     return {name: metric.worse for name, metric in scenario.metrics.items()}

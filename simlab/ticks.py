@@ -47,11 +47,14 @@ class Unit:
         From the file's value to the number used inside; raises `UnitError`.
     example : str
         A value as it would be written.
+    written : tuple of str
+        JSON types of what a file may hold.
     """
 
     name: str
     parse: Callable[[object], Any]
     example: str
+    written: tuple[str, ...] = ("string", "number")
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
         """Read the file's words first, then check the number; a plain dict, so that pydantic is not imported here."""
@@ -63,7 +66,7 @@ class Unit:
 
     def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
         """Describe the written form to editors."""
-        return {"type": ["string", "number"], "description": self.name, "examples": [self.example]}
+        return {"type": list(self.written), "description": self.name, "examples": [self.example]}
 
 
 def _refuse(value: object, unit: str, example: str) -> UnitError:

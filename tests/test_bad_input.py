@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from simlab.errors import EXIT_USAGE, FileErrors
+from simlab.guardrails.rule import Takes
 from simlab.plan import load
 from simlab.shipped import scenarios_folder
 
@@ -88,6 +89,21 @@ STUDY_MISTAKES = {
     "a gate over 1": ("{max: 5%}", "{max: 500%}", "error[bound]: gates[0].false_alarms.max"),
     "a gate between ticks": ("within: 1h", "within: 7m", "error[time]: gates[1].within: must be a whole number of ticks"),
     "a window between looks": ("by: segment, rule: {cusum", "over: 7m, rule: {cusum", "over: must be a whole number of looks"),
+    "an unknown metric among several": ("watch: errors, compare: difference, by: segment, rule: {cusum: {k: 0.5, h: 9}}", "watch: [latency, erors], compare: difference, rule: {hotelling: {}}", "error[unknown-metric]: policies[0].guardrails[0].watch[1]: scenario checkout-app-errors has no metric 'erors'"),
+    "segments of several metrics": ("watch: errors, compare: difference, by: segment, rule: {cusum: {k: 0.5, h: 9}}", "watch: [latency, errors], compare: difference, by: segment, rule: {mewma: {}}", "error[signal]: policies[0].guardrails[0].by: mewma takes its metrics as streams"),
+    "several metrics for a rule of one": ("watch: errors, compare", "watch: [errors, latency], compare", "error[signal]: policies[0].guardrails[0].watch: cusum takes one metric; write a guardrail for each"),
+    "a level of several metrics without a baseline": ("watch: errors, compare: difference, by: segment, rule: {cusum: {k: 0.5, h: 9}}", "watch: [latency, errors], of: everyone, rule: {mewma: {}}", "rule: mewma takes several metrics, standardised, and a level does not give that"),
+    "too few looks for an F limit": ("watch: errors, compare: difference, by: segment, rule: {cusum: {k: 0.5, h: 9}}", "watch: [latency, errors], compare: difference, rule: {hotelling: {learnt_from: 2}}", "rule: hotelling: learnt_from 2 must be above the number of metrics, 2"),
+    "events of a duration": ("watch: errors, compare: difference, by: segment, rule: {cusum: {k: 0.5, h: 9}}", "watch: latency, compare: ratio, rule: {canary_counts: {}}", "error[signal]: policies[0].guardrails[0].watch: canary_counts counts events, and 'latency' of scenario checkout-app-errors is not a proportion"),
+    "a burn rate of a duration": ("watch: errors, of: everyone, rule: {above: {limit: 1%, for: 15m}}", "watch: latency, of: everyone, rule: {burn_rate: {}}", "watch: burn_rate counts events, and 'latency'"),
+    "a burn rate of a comparison": ("rule: {cusum: {k: 0.5, h: 9}}", "rule: {burn_rate: {}}", "rule: burn_rate takes events of observations, and a comparison does not give that"),
+    "a burn window in half looks": ("rule: {above: {limit: 1%, for: 15m}}", "rule: {burn_rate: {long: 1h, short: 7m}}", "error[rule]: policies[1].guardrails[0].rule: burn_rate: short 7m must be a whole number of looks, each of 5m"),
+    "a window of events": ("by: segment, rule: {cusum: {k: 0.5, h: 9}}", "over: 10m, rule: {canary_counts: {}}", "error[signal]: policies[0].guardrails[0].over: canary_counts counts each event once, as it comes: it adds up all events itself"),
+    "a minimum of events": ("by: segment, rule: {cusum: {k: 0.5, h: 9}}", "min_count: 9, rule: {canary_counts: {}}", "error[signal]: policies[0].guardrails[0].min_count: canary_counts counts each event once"),
+    "a harmless difference of events": ("by: segment, rule: {cusum: {k: 0.5, h: 9}}", "'null': 0.1%, rule: {canary_counts: {}}", "error[signal]: policies[0].guardrails[0].null: canary_counts counts events, of which only a ratio can be harmless"),
+    "a level for an e-detector that standardises": ("of: everyone, rule: {above: {limit: 1%, for: 15m}}", "of: everyone, rule: {e_sr: {}}", "rule: e_sr takes standardised, and a level does not give that"),
+    "a comparison for a heartbeat": ("rule: {cusum: {k: 0.5, h: 9}}", "rule: {heartbeat: {}}", "rule: heartbeat takes arrivals, and a comparison does not give that"),
+    "a period of half phases": ("rule: {above: {limit: 1%, for: 15m}}", "rule: {seasonal: {phase: 7h}}", "rule.seasonal: period 1d must be a whole number of phases, 7h each"),
     "a gate after the horizon": ("within: 1h", "within: 9d", "error[time]: gates[1].within: is after the horizon"),
     "a quantile of nothing": (", at: p90", "", "needs at, a quantile"),
     "a cap below the start": ("cap: 16000", "cap: 16", "error[order]: lanes.cap: must be at least start"),
@@ -102,6 +118,11 @@ def test_mistakes_in_a_study(tmp_path: Path, name: str) -> None:
     right, wrong, expected = STUDY_MISTAKES[name]
     assert right in STUDY
     assert expected in told(tree(tmp_path, study=STUDY.replace(right, wrong, 1)))
+
+
+def test_what_an_e_detector_takes_follows_its_likelihood(tmp_path: Path) -> None:
+    levels = STUDY.replace("rule: {above: {limit: 1%, for: 15m}}", "rule: {e_sr: {p0: 0.5%, p1: 2%}}")
+    assert load(tree(tmp_path, study=levels)).settings[0].policies[1].guardrails[0].rule.takes is Takes.LEVEL
 
 
 def test_a_link_that_leaves_the_tree_is_outside(tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ def test_they_remember_as_much_as_they_say(stream: NullStream, lag: int, expecte
     of_lanes = values(stream)
     products = (of_lanes[lag:] * of_lanes[:-lag]).mean(axis=0)
     # Over looks that are no whole number of days a cycle's mean product differs by less than 1 in 4 * PER_DAY of its swing.
-    assert abs(products.mean() - expected) < 5 * products.std() / np.sqrt(LANES) + (0.05 if stream.cycle and lag != PER_DAY else 0)
+    assert abs(products.mean() - expected) < 5 * products.std() / np.sqrt(LANES) + (
+        0.05 if stream.cycle and lag != PER_DAY else 0
+    )
 
 
 @pytest.mark.parametrize("takes", [Takes.ARM_COUNTS, Takes.EVENT_COUNTS])

@@ -12,7 +12,7 @@ import numpy as np
 
 from simlab.errors import UnitError
 from simlab.guardrails.look import Bools, Code, Decision, Floats, Look
-from simlab.guardrails.rule import Rule, State, choose
+from simlab.guardrails.rule import Rule, State, Takes, choose, taken_in
 from simlab.guardrails.signal import Signal, Signalled, SignalState
 
 Respond = Literal["alert", "pause", "rollback", "hold"]
@@ -43,6 +43,24 @@ class GuardrailState(NamedTuple):
     observed: Bools
 
 
+class Judged(NamedTuple):
+    """What a guardrail has made of one look, before it is held against a threshold.
+
+    Attributes
+    ----------
+    state : GuardrailState
+        To be passed on.
+    unknown : bool[streams, lanes]
+        Streams that could not be judged.
+    skipped : bool[streams, lanes]
+        Streams under their minimum count; the last verdict stands.
+    """
+
+    state: GuardrailState
+    unknown: Bools
+    skipped: Bools
+
+
 class Stepped(NamedTuple):
     """The new state of a guardrail and its decision."""
 
@@ -68,6 +86,8 @@ class Guardrail:
         How a look that cannot be judged reads.
     tick : int
         Milliseconds in a tick of the world that it watches.
+    critical : bool
+        Acts alone where a policy asks the others to agree.
 
     Raises
     ------
@@ -81,6 +101,7 @@ class Guardrail:
     respond: Respond = "alert"
     on_unknown: OnUnknown = "hold"
     tick: int = 60_000
+    critical: bool = False
 
     def __post_init__(self) -> None:
         if self.signal.over % self.every:
@@ -90,6 +111,10 @@ class Guardrail:
     def every_ticks(self) -> int:
         """Ticks between looks."""
         return self.every // self.tick
+
+    def tests(self, segments: int) -> int:
+        """Return how many tests it makes at a look: one a stream, but one over all metrics that are judged together."""
+        return 1 if self.rule.takes is Takes.VECTOR else self.signal.streams(segments)
 
     def initial(self, segments: int, lanes: int) -> GuardrailState:
         """Return the state before the first look."""
@@ -107,7 +132,8 @@ class Guardrail:
         """Judge one look.
 
         A stream that is under its minimum count keeps its last verdict; one that has never been judged, and any stream of a
-        look that is missing, is unknown. Alarm goes before unknown, unknown before ok.
+        look that is missing, is unknown, unless its rule counts what does not arrive. Alarm goes before unknown, unknown before
+        ok.
 
         Parameters
         ----------
@@ -116,32 +142,46 @@ class Guardrail:
         look : Look
             What had arrived.
         """
-        return self.judge(state, self.observe(state, look), look)
+        judged = self.judge(state, self.observe(state, look), look)
+        return Stepped(judged.state, self.decide(judged, look))
 
     def observe(self, state: GuardrailState, look: Look) -> Signalled:
         """Return what the rule is to see of a look; it depends on the signal alone, so that guardrails can share it."""
         return self.signal.observe(state.signal, look, takes=self.rule.takes, elapsed=look.time * self.tick)
 
-    def judge(self, state: GuardrailState, signalled: Signalled, look: Look) -> Stepped:
-        """Return the new state and the decision on what has been observed."""
+    def judge(self, state: GuardrailState, signalled: Signalled, look: Look) -> Judged:
+        """Return the new state, and what could not be judged of what has been observed."""
         signal, seen, skipped = signalled
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             stepped = self.rule.update(state.rule, seen)
-        # A statistic that is not a number is no verdict: the rule's state stays and the look is unknown.
+        # A statistic that is not a number is no verdict: the look is unknown and the state of a rule that need not learn stays.
         judged = seen.valid & ~np.isnan(stepped.statistic)
         kept = GuardrailState(
             signal,
-            choose(judged, stepped.state, state.rule),
+            choose(taken_in(self.rule, seen, stepped.statistic), stepped.state, state.rule),
             np.where(judged, stepped.statistic, state.statistic),
             np.where(judged, stepped.worse, state.worse),
             state.observed | judged,
         )
-        unknown = look.missing | ~kept.observed | (~judged & ~skipped)
-        return Stepped(kept, self._decide(kept, look, unknown, skipped))
+        # To a rule that counts what does not arrive, a missing look is an observation.
+        missing = look.missing & ~seen.valid
+        return Judged(kept, missing | ~kept.observed | (~judged & ~skipped), skipped)
 
-    def _decide(self, state: GuardrailState, look: Look, unknown: Bools, skipped: Bools) -> Decision:
+    def decide(self, judged: Judged, look: Look, *, threshold: Floats | None = None) -> Decision:
+        """Return the decision on a judged look.
+
+        Parameters
+        ----------
+        judged : Judged
+            From `judge`.
+        look : Look
+            The same look.
+        threshold : float64[lanes], optional
+            In place of the rule's own, where a policy's guardrails share one.
+        """
+        state, unknown, skipped = judged
         retired = self.signal.retired(look)
-        alarms = ~unknown & (state.statistic >= self.rule.threshold)
+        alarms = ~unknown & (state.statistic >= (self.rule.threshold if threshold is None else threshold))
         alarm = alarms.any(axis=0) & ~retired
         unclear = unknown.any(axis=0) & ~alarm & ~retired
         code = np.where(alarm, Code.ALARM, np.where(unclear, self._reading, Code.OK)).astype(np.int8)

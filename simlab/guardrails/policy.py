@@ -1,18 +1,101 @@
-"""A policy: the guardrails that watch one rollout together, and the error budget that they share."""
+"""A policy: the guardrails that watch one rollout together, how their alarms are combined, and the error budget they share.
+
+**Combining.** With ``any`` each guardrail acts by itself. With ``{k_of_n: k}`` an alarm acts only at looks at which at least k of
+the guardrails stand in alarm. With ``{critical: k}`` a critical guardrail acts alone and the others only when at least k of them
+stand in alarm (Kayenta's critical metrics). A guardrail stands in alarm while its last verdict is one. Whoever looks, alarms and
+is joined acts, with its own response; an alarm that is not joined reads as ok. What is unknown stays unknown.
+
+**Sharing.** ``bonferroni`` gives each of the m streams of all guardrails the same part of the budget a. The other two merge
+evidence, and need rules whose statistic is the log of an e-process. ``mean_e`` alarms while the mean of the e-values is at least
+1 / a, where a stream's own e-value is. A mean of e-processes is an e-process however they depend on one another, as long as each
+of them is one given all that any of them has seen: so by Ville's inequality it ever alarms with probability at most a when all is
+well. ``e_bh`` (Wang & Ramdas, "False discovery rate control with e-values", JRSS B 84, 2022) alarms in the k* streams with the
+largest e-values,
+
+    k* = max{k : e_(k) >= m / (a k)},
+
+of which, at whatever moment one stops, at most the share a is expected to be false. k* e_(k*) / m is at most the mean of the
+e-values, so it never alarms without ``mean_e``, and its probability of ever alarming when all is well is at most a as well.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from simlab.errors import RuleError, SimlabError
-from simlab.guardrails.guardrail import Guardrail, GuardrailState
-from simlab.guardrails.look import Bools, Decision, Look
-from simlab.guardrails.rule import SpendsError, choose
+import numpy as np
+from annotated_types import Ge
+
+from simlab.errors import RuleError, SimlabError, UnitError
+from simlab.guardrails.guardrail import Guardrail, GuardrailState, Judged
+from simlab.guardrails.look import Bools, Code, Decision, Floats, Look
+from simlab.guardrails.rule import Assumption, Guarantee, SpendsError, choose, is_e_process
 from simlab.guardrails.signal import Signalled, SignalState
+from simlab.settings import settings
 
-PolicyState = tuple[GuardrailState, ...]
+Sharing = Literal["bonferroni", "e_bh", "mean_e"]
+
+
+@settings
+class Joined:
+    """How many guardrails must stand in alarm before one acts; exactly one of the two is given.
+
+    Parameters
+    ----------
+    k_of_n : int, optional
+        How many of all.
+    critical : int, optional
+        How many of those that are not critical; a critical one acts alone.
+
+    Raises
+    ------
+    UnitError
+        Unless exactly one is given.
+    """
+
+    k_of_n: Annotated[int, Ge(1)] | None = None
+    critical: Annotated[int, Ge(1)] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse none and both."""
+        if (self.k_of_n is None) == (self.critical is None):
+            raise UnitError("must say either k_of_n or critical, a number of guardrails each")
+
+    def acts(self, alarming: Bools, critical: Bools) -> Bools:
+        """Return where an alarm acts, bool[guardrails, lanes].
+
+        Parameters
+        ----------
+        alarming : bool[guardrails, lanes]
+            Who stands in alarm.
+        critical : bool[guardrails]
+            Who is critical.
+        """
+        if self.critical is None:
+            return np.asarray(alarming & (alarming.sum(axis=0) >= self.k_of_n))
+        others = alarming & ~critical[:, None]
+        return np.asarray(alarming & (critical[:, None] | (others.sum(axis=0) >= self.critical)))
+
+
+Combine = Literal["any"] | Joined
+
+
+class PolicyState(NamedTuple):
+    """What a policy remembers between looks.
+
+    Attributes
+    ----------
+    guardrails : tuple of GuardrailState
+        One for each guardrail.
+    alarming : bool[guardrails, lanes]
+        Whose last verdict is an alarm.
+    """
+
+    guardrails: tuple[GuardrailState, ...]
+    alarming: Bools
 
 
 class PolicyStepped(NamedTuple):
@@ -24,7 +107,7 @@ class PolicyStepped(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """Guardrails that act on one rollout; with ``any``, each acts by itself.
+    """Guardrails that act on one rollout.
 
     Parameters
     ----------
@@ -32,25 +115,75 @@ class Policy:
         Unique in its study.
     guardrails : tuple of Guardrail
         At least one.
-    combine : {"any"}
-        How they are combined.
+    combine : "any" or Joined
+        Whose alarms act.
     reference : bool
         Reported, never gated.
+    budget : float, optional
+        Probability of any alarm when all is well, shared by all streams. By ``bonferroni`` the guardrails' rules have their parts
+        of it already; see `share_budget`.
+    share : {"bonferroni", "e_bh", "mean_e"}
+        How the budget is shared.
+
+    Raises
+    ------
+    TypeError
+        If evidence is to be merged without a budget, or a rule's statistic is not the log of an e-process.
     """
 
     name: str
     guardrails: tuple[Guardrail, ...]
-    combine: Literal["any"] = "any"
+    combine: Combine = "any"
     reference: bool = False
+    budget: float | None = None
+    share: Sharing = "bonferroni"
+
+    def __post_init__(self) -> None:
+        """Refuse to merge what is no evidence."""
+        if self.share == "bonferroni":
+            return
+        if self.budget is None:
+            raise TypeError(f"{self.share} needs a budget")
+        for guardrail in self.guardrails:
+            if not is_e_process(guardrail.rule):
+                raise TypeError(f"the rule {guardrail.rule.key!r} has no e-value that {self.share} could merge")
 
     @property
     def cadences(self) -> tuple[int, ...]:
         """The different cadences of its guardrails, in ticks."""
         return tuple(sorted({guardrail.every_ticks for guardrail in self.guardrails}))
 
+    @property
+    def guarantee(self) -> Guarantee | None:
+        """What its shared budget promises; None without one, or where a rule promises nothing."""
+        promised = [guardrail.rule.guarantee for guardrail in self.guardrails]
+        kept = [guarantee for guarantee in promised if guarantee is not None]
+        if self.budget is None or len(kept) < len(promised):
+            return None
+        claim = f"alarms with probability at most {self.budget:g} when all is well"
+        claim += {
+            "bonferroni": " if every guardrail keeps its own claim",
+            "mean_e": " however often it looks",
+            "e_bh": f" however often it looks, and of the streams that it alarms for, at most {self.budget:g} are expected false",
+        }[self.share]
+        needed = dict.fromkeys(assumption for guarantee in kept for assumption in guarantee.assumptions)
+        if self.share != "bonferroni":
+            needed[Assumption.COMMON_PAST] = None
+        return Guarantee(claim, tuple(needed), exact=all(guarantee.exact for guarantee in kept))
+
     def initial(self, segments: int, lanes: int) -> PolicyState:
-        """Return the states of its guardrails before the first look."""
-        return self._sharing([guardrail.initial(segments, lanes) for guardrail in self.guardrails])
+        """Return the state before the first look.
+
+        Raises
+        ------
+        RuleError
+            If a rule fails.
+        """
+        states = []
+        for guardrail in self.guardrails:
+            with self._blaming(guardrail, "before its first look"):
+                states.append(guardrail.initial(segments, lanes))
+        return self._sharing(PolicyState(tuple(states), np.zeros((len(states), lanes), dtype=bool)))
 
     def step(self, state: PolicyState, looks: Mapping[int, Look]) -> PolicyStepped:
         """Give each guardrail whose cadence has a look that look; those that watch the same see it once.
@@ -67,24 +200,28 @@ class Policy:
         RuleError
             If a rule fails; the message names policy, rule and tick.
         """
-        states = list(state)
-        decisions: list[Decision | None] = [None] * len(state)
-        seen: dict[tuple[object, ...], Signalled] = {}
-        for index, guardrail in enumerate(self.guardrails):
-            look = looks.get(guardrail.every_ticks)
-            if look is None:
-                continue
-            try:
-                key = (*_watches(guardrail), id(state[index].signal))
-                if key not in seen:
-                    seen[key] = guardrail.observe(state[index], look)
-                states[index], decisions[index] = guardrail.judge(state[index], seen[key], look)
-            except SimlabError:
-                raise
-            except Exception as error:
-                problem = f"policy {self.name!r}: the rule {guardrail.rule.key!r} failed at tick {look.time}: {error!r}"
-                raise RuleError(problem) from error
-        return PolicyStepped(tuple(states), tuple(decisions))
+        given = {index: looks[each.every_ticks] for index, each in enumerate(self.guardrails) if each.every_ticks in looks}
+        judged = self._judge(state.guardrails, given)
+        states = tuple(judged[index].state if index in judged else each for index, each in enumerate(state.guardrails))
+        threshold = self._threshold(states)
+        decided: dict[int, Decision] = {}
+        for index, look in given.items():
+            decided[index] = self.guardrails[index].decide(judged[index], look, threshold=threshold)
+        alarming = state.alarming.copy()
+        for index, decision in decided.items():
+            alarming[index] = decision.code == Code.ALARM
+        decisions = tuple(decided.get(index) for index in range(len(states)))
+        return PolicyStepped(PolicyState(states, alarming), self._combined(decisions, alarming))
+
+    def log_e_value(self, state: PolicyState) -> Floats | None:
+        """Return the log of the mean e-value over all streams, float64[lanes]; None unless every rule gives e-values.
+
+        It is evidence against all being well for every stream. A stream that has not been judged yet counts as 1.
+        """
+        if not self.guardrails or not all(is_e_process(guardrail.rule) for guardrail in self.guardrails):
+            return None
+        logs = _log_e_values(state.guardrails)
+        return np.asarray(np.logaddexp.reduce(logs, axis=0) - math.log(len(logs)))
 
     def cleared(self, state: PolicyState, lanes: Bools, *, initial: PolicyState) -> PolicyState:
         """Return the state with the initial one in place in some lanes.
@@ -96,13 +233,65 @@ class Policy:
         lanes : bool[lanes]
             Which lanes start anew.
         """
-        return self._sharing([choose(lanes, new, old) for new, old in zip(initial, state, strict=True)])
+        chosen: PolicyState = choose(lanes, initial, state)
+        return self._sharing(chosen)
 
-    def _sharing(self, states: list[GuardrailState]) -> PolicyState:
-        """Return states in which guardrails that watch the same hold one signal state, so that it is observed once."""
+    def _judge(self, states: tuple[GuardrailState, ...], looks: Mapping[int, Look]) -> dict[int, Judged]:
+        judged: dict[int, Judged] = {}
+        seen: dict[tuple[object, ...], Signalled] = {}
+        for index, look in looks.items():
+            guardrail, state = self.guardrails[index], states[index]
+            with self._blaming(guardrail, f"at tick {look.time}"):
+                key = (*_watches(guardrail), id(state.signal))
+                if key not in seen:
+                    seen[key] = guardrail.observe(state, look)
+                judged[index] = guardrail.judge(state, seen[key], look)
+        return judged
+
+    def _threshold(self, states: tuple[GuardrailState, ...]) -> Floats | None:
+        """Return what a log e-value must reach to alarm, float64[lanes]; None if each rule's own threshold holds."""
+        if self.share == "bonferroni" or self.budget is None:
+            return None
+        logs = _log_e_values(states)
+        if self.share == "mean_e":
+            enough = -math.log(self.budget)
+            return np.where(np.logaddexp.reduce(logs, axis=0) - math.log(len(logs)) >= enough, enough, np.inf)
+        ranks = np.arange(1, len(logs) + 1)[:, None]
+        needed = math.log(len(logs)) - math.log(self.budget) - np.log(ranks)
+        return np.asarray(np.where(-np.sort(-logs, axis=0) >= needed, needed, np.inf).min(axis=0))
+
+    def _combined(self, decisions: tuple[Decision | None, ...], alarming: Bools) -> tuple[Decision | None, ...]:
+        """Return the decisions with the alarms that are not joined read as ok."""
+        if self.combine == "any":
+            return decisions
+        critical = np.array([guardrail.critical for guardrail in self.guardrails])
+        alone = alarming & ~self.combine.acts(alarming, critical)
+        return tuple(
+            None if decision is None else replace(decision, code=np.where(waits, np.int8(Code.OK), decision.code))
+            for decision, waits in zip(decisions, alone, strict=True)
+        )
+
+    def _sharing(self, state: PolicyState) -> PolicyState:
+        """Return a state in which guardrails that watch the same hold one signal state, so that it is observed once."""
         held: dict[tuple[object, ...], SignalState] = {}
-        watched = zip(self.guardrails, states, strict=True)
-        return tuple(each._replace(signal=held.setdefault(_watches(guardrail), each.signal)) for guardrail, each in watched)
+        watched = zip(self.guardrails, state.guardrails, strict=True)
+        states = tuple(each._replace(signal=held.setdefault(_watches(guardrail), each.signal)) for guardrail, each in watched)
+        return state._replace(guardrails=states)
+
+    @contextmanager
+    def _blaming(self, guardrail: Guardrail, when: str) -> Iterator[None]:
+        """Say whose rule failed, and when; a rule may try to leave the whole program as well."""
+        try:
+            yield
+        except SimlabError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise RuleError(f"policy {self.name!r}: the rule {guardrail.rule.key!r} failed {when}: {error!r}") from error
+
+
+def _log_e_values(states: tuple[GuardrailState, ...]) -> Floats:
+    """Return the log e-values of all streams, float64[streams of all guardrails, lanes]; an e-process starts at 1."""
+    return np.concatenate([np.where(state.observed, state.statistic, 0.0) for state in states])
 
 
 def _watches(guardrail: Guardrail) -> tuple[object, ...]:
@@ -110,8 +299,11 @@ def _watches(guardrail: Guardrail) -> tuple[object, ...]:
     return guardrail.signal, guardrail.rule.takes, guardrail.every, guardrail.tick
 
 
-def share_by_bonferroni(guardrails: tuple[Guardrail, ...], *, budget: float, segments: int) -> tuple[Guardrail, ...]:
-    """Return the guardrails with one error budget divided equally among all their streams (Bonferroni).
+def share_budget(guardrails: tuple[Guardrail, ...], *, budget: float, share: Sharing, segments: int) -> tuple[Guardrail, ...]:
+    """Return the guardrails with their rules set to what they have of one error budget.
+
+    By ``bonferroni`` that is the budget divided equally among all streams. Where evidence is merged it is the whole budget: no
+    stream alarms unless its own e-value is at least 1 / budget, though that alone is not enough.
 
     Parameters
     ----------
@@ -119,6 +311,8 @@ def share_by_bonferroni(guardrails: tuple[Guardrail, ...], *, budget: float, seg
         Each with a rule that spends error.
     budget : float
         Probability that any of them ever errs.
+    share : {"bonferroni", "e_bh", "mean_e"}
+        How they share it.
     segments : int
         Streams of a guardrail that watches by segment.
 
@@ -127,10 +321,10 @@ def share_by_bonferroni(guardrails: tuple[Guardrail, ...], *, budget: float, seg
     TypeError
         If a rule has no error probability to set.
     """
-    streams = sum(guardrail.signal.streams(segments) for guardrail in guardrails)
+    tests = sum(guardrail.tests(segments) for guardrail in guardrails) if share == "bonferroni" else 1
     shared = []
     for guardrail in guardrails:
         if not isinstance(guardrail.rule, SpendsError):
             raise TypeError(f"the rule {guardrail.rule.key!r} has no error probability that a budget could set")
-        shared.append(replace(guardrail, rule=guardrail.rule.with_alpha(budget / streams)))
+        shared.append(replace(guardrail, rule=guardrail.rule.with_alpha(budget / tests)))
     return tuple(shared)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from simlab.guardrails.look import Bools, Floats, Integers
 
 State = Any
-"""A named tuple of arrays [..., streams, lanes], nested at will, or one such array."""
+"""A tuple of arrays [..., streams, lanes], named or not and nested at will, or one such array."""
 
 
 class Takes(Enum):
@@ -27,6 +27,9 @@ class Takes(Enum):
     LEVEL = "level"
     ARM_COUNTS = "arm counts"
     EVENT_COUNTS = "event counts"
+    EVENTS = "events of observations"
+    ARRIVALS = "arrivals"
+    VECTOR = "several metrics, standardised"
     NOTHING = "nothing"
 
 
@@ -41,6 +44,7 @@ class Assumption(Enum):
     PLANNED_LOOKS = "there are no more looks than planned"
     EQUAL_INFORMATION = "looks come as planned, each with the same information"
     FINAL_DATA = "data are not revised after a look"
+    COMMON_PAST = "each guardrail's evidence is fair given all that any of them has seen"
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,14 @@ class Observation:
     Attributes
     ----------
     value : float64[streams, lanes]
-        Standardised value (mean 0, variance 1 when all is well, larger is worse) or level, as the rule takes it; NaN where
-        not `valid`.
+        Standardised value (mean 0, variance 1 when all is well, larger is worse), level, or whether nothing arrived (1 or 0), as
+        the rule takes it; NaN where not `valid`. A rule that takes several metrics has one stream for each.
     information : float64[streams, lanes]
         1 / SE^2 of the unstandardised difference; NaN for a level.
     counts : float64[parts, 2, streams, lanes] or None
         Users first seen in treatment and in control, for a rule that takes arm counts; the metric's events in the two arms for
-        one that takes event counts, control first where fewer events are worse.
+        one that takes event counts, control first where fewer events are worse; [1, 1, streams, lanes] for one that takes events
+        of observations: the bad ones, which are all others where fewer events are worse.
     shares : float64[parts, 2, lanes] or None
         Planned shares of the two arms in each part, for a rule that takes arm counts.
     valid : bool[streams, lanes]
@@ -88,6 +93,8 @@ class Observation:
         For rules that draw numbers of their own.
     exposures : float64[parts, 2, streams, lanes] or None
         Observations behind the event counts, in the same order.
+    elapsed : int
+        Milliseconds from tick 0 to this look, for rules that count time.
     """
 
     value: Floats
@@ -99,6 +106,7 @@ class Observation:
     lanes: Integers
     seed: int
     exposures: Floats | None = None
+    elapsed: int = 0
 
 
 class Step(NamedTuple):
@@ -126,6 +134,7 @@ class Rule(Protocol):
     key: ClassVar[str]
     """Its name in files."""
     takes: ClassVar[Takes]
+    """What it takes; one whose settings decide that has another one in the instance, and says so in ``takes_also``."""
     paper: ClassVar[str]
     """Its source: authors, title, year."""
     ladder: ClassVar[str]
@@ -154,6 +163,28 @@ class SpendsError(Protocol):
         """Return the same rule at the error probability `alpha`."""
 
 
+def taken_in(rule: Rule, seen: Observation, statistic: Floats) -> Bools:
+    """Return where a rule's new state is kept, bool[streams, lanes]: where it has a verdict.
+
+    A rule that has to learn before it can judge says ``learns: ClassVar[bool] = True``. Its statistic is not a number until
+    then, and its state is kept wherever it was shown something.
+    """
+    return np.asarray(seen.valid & (~np.isnan(statistic) | getattr(rule, "learns", False)))
+
+
+LOG_E_VALUE = "log e-value"
+
+
+def is_e_process(rule: Rule | type[Rule]) -> bool:
+    """Return whether a rule's statistic is the logarithm of an e-process, so that a policy can merge it with others.
+
+    An e-process starts at 1, and where all is well its mean is at most 1 whenever one stops looking. A rule says that it is one
+    by ``evidence: ClassVar[str] = LOG_E_VALUE``. It may say so only if that holds exactly under the assumptions of its guarantee
+    and whatever its error probability: not as samples grow, and not for a detector that starts anew.
+    """
+    return getattr(rule, "evidence", None) == LOG_E_VALUE
+
+
 def choose(mask: ArrayLike, then: State, other: State) -> State:
     """Return `then` where `mask` holds and `other` elsewhere, through nested states.
 
@@ -165,7 +196,8 @@ def choose(mask: ArrayLike, then: State, other: State) -> State:
         Two states of the same rule.
     """
     if isinstance(other, tuple):
-        return type(other)(*(choose(mask, a, b) for a, b in zip(then, other, strict=True)))
+        chosen = (choose(mask, a, b) for a, b in zip(then, other, strict=True))
+        return type(other)(*chosen) if hasattr(other, "_fields") else tuple(chosen)
     if other is None:
         return None
     return np.where(mask, then, other)

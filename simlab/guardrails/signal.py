@@ -13,19 +13,18 @@ the variances of the two arms are taken apart.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from dataclasses import replace
+from typing import Literal, NamedTuple
 
 import numpy as np
-from annotated_types import Ge, Gt, MinLen
 
-from simlab.guardrails.contrast import SMALLER, TERMS, contrast
+from simlab.guardrails.contrast import SMALLER, TERMS, VARIANCE, contrast
 from simlab.guardrails.look import CONTROL, TREATMENT, Bools, Floats, Look, Sums
 from simlab.guardrails.rule import Observation, Takes
+from simlab.guardrails.watch import Watch
 from simlab.settings import settings
-from simlab.ticks import Duration, Period, Real
 
-Of = Literal["everyone", "treatment", "control"]
-Compare = Literal["difference", "ratio", "shares"]
+Direction = Literal["up", "down"]
 
 
 class Baseline(NamedTuple):
@@ -53,11 +52,14 @@ class SignalState(NamedTuple):
         Terms of the looks before, oldest first.
     baseline : Baseline
         For a level that is compared with its own start.
+    expected : bool[streams, lanes]
+        Whether those who are watched were to be seen by plan when data last arrived, for a rule that counts what does not.
     """
 
     waiting: Floats
     window: Floats
     baseline: Baseline
+    expected: Bools
 
 
 class Signalled(NamedTuple):
@@ -79,71 +81,16 @@ class Signalled(NamedTuple):
 
 
 @settings
-class Watch:
-    """What is watched, as a file says it.
-
-    Parameters
-    ----------
-    watch : str
-        Name of the metric. A comparison of shares watches who is assigned and needs none.
-    of : {"everyone", "treatment", "control"}
-        Whose level; not together with `compare`.
-    compare : {"difference", "ratio", "shares"}, optional
-        Treatment against control.
-    by : {"segment"}, optional
-        One stream a segment instead of one over all.
-    over : int
-        Window in milliseconds, a whole number of looks: the last ones that could be judged. 0 takes each look by itself.
-    null : float, optional
-        Difference or ratio that is still harmless; 0 or 1 if not given.
-    min_count : int
-        Least observations in each watched arm; fewer wait for the next look.
-    warmup : int
-        Milliseconds from the start in which nothing is judged.
-    target, spread : float, optional
-        Mean and standard deviation of a look's level when all is well, for a rule that takes standardised values.
-    baseline : int
-        Instead of those: milliseconds from the end of the warm-up in which they are learnt.
-    """
-
-    watch: Annotated[str, MinLen(1)] | None = None
-    of: Of | None = None
-    compare: Compare | None = None
-    by: Literal["segment"] | None = None
-    over: Duration = 0
-    null: Real | None = None
-    min_count: Annotated[int, Ge(1)] = 1
-    warmup: Duration = 0
-    target: Real | None = None
-    spread: Annotated[Real, Gt(0)] | None = None
-    baseline: Period | None = None
-
-    def gives(self, takes: Takes) -> bool:
-        """Return whether it can give the observation that a rule takes."""
-        if takes is Takes.NOTHING:
-            return True
-        if self.compare == "shares" or takes is Takes.ARM_COUNTS:
-            return self.compare == "shares" and takes is Takes.ARM_COUNTS
-        if takes is Takes.EVENT_COUNTS:
-            # Events are counted once, as they come, and only a ratio can be other than 1 when all is well.
-            once = not self.over and self.min_count == 1
-            return once and (self.compare == "ratio" or (self.compare == "difference" and not self.null))
-        if takes is Takes.STANDARDISED and self.compare is None:
-            return self.baseline is not None or (self.target is not None and self.spread is not None)
-        return True
-
-
-@settings
 class Signal(Watch):
     """A watch that knows the direction of harm. Frozen; the state is passed in and out of `observe`.
 
     Parameters
     ----------
-    worse : {"up", "down"}
-        The direction of harm, as the metric declares it.
+    worse : {"up", "down"} or tuple of them
+        The direction of harm, as the metric declares it; one for each metric where several are watched.
     """
 
-    worse: Literal["up", "down"] = "up"
+    worse: Direction | tuple[Direction, ...] = "up"
 
     def initial(self, segments: int, lanes: int, *, every: int) -> SignalState:
         """Return the state before the first look, for looks every `every` milliseconds."""
@@ -152,11 +99,12 @@ class Signal(Watch):
         looks = max(1, self.over // every)
         zero = np.zeros((streams, lanes))
         window = np.zeros((looks - 1, terms, streams, lanes))
-        return SignalState(np.zeros((terms, streams, lanes)), window, Baseline(zero, zero, zero))
+        expected = np.full((streams, lanes), self.of in {None, "everyone"})
+        return SignalState(np.zeros((terms, streams, lanes)), window, Baseline(zero, zero, zero), expected)
 
     def streams(self, segments: int) -> int:
-        """Return how many streams come from `segments`."""
-        return segments if self.by == "segment" else 1
+        """Return how many streams come from `segments`: one for each of them, or for each metric, or one over all."""
+        return segments if self.by == "segment" else max(1, len(self.metrics))
 
     def observe(self, state: SignalState, look: Look, *, takes: Takes, elapsed: int) -> Signalled:
         """Return the new state and what the rule sees.
@@ -172,11 +120,19 @@ class Signal(Watch):
         elapsed : int
             Milliseconds from tick 0 to this look.
         """
+        state, seen, skipped = self._observe(state, look, takes, elapsed)
+        return Signalled(state, replace(seen, elapsed=elapsed), skipped)
+
+    def _observe(self, state: SignalState, look: Look, takes: Takes, elapsed: int) -> Signalled:
         open_lanes = ~look.missing & ~self.retired(look)
         if takes is Takes.NOTHING:
             return self._answer(state, look, valid=np.broadcast_to(open_lanes, state.waiting.shape[1:]))
         if self.compare == "shares":
             return self._observe_shares(state, look, open_lanes & (elapsed > self.warmup))
+        if takes is Takes.ARRIVALS:
+            return self._observe_arrivals(state, look, elapsed)
+        if takes is Takes.EVENTS:
+            return self._observe_events_of_level(state, look, open_lanes & (elapsed > self.warmup))
         if takes is Takes.EVENT_COUNTS:
             return self._observe_events(state, look, open_lanes & (elapsed > self.warmup))
         return self._observe_metric(state, look, open_lanes, takes, elapsed)
@@ -189,37 +145,63 @@ class Signal(Watch):
         if look.first_seen is None:
             return self._answer(state, look, valid=np.zeros(state.waiting.shape[1:], dtype=bool))
         counts = np.moveaxis(self._by_stream(look.first_seen.users), 2, 1)
-        valid = np.broadcast_to(open_lanes, counts.shape[2:])
+        valid = open_lanes & np.isfinite(counts).all(axis=(0, 1))
         return self._answer(state, look, valid=valid, counts=counts, shares=look.first_seen.shares)
 
     def _observe_events(self, state: SignalState, look: Look, open_lanes: Bools) -> Signalled:
-        sums = Sums(*(np.moveaxis(self._by_stream(values)[:, :, :2], 2, 1) for values in look.sums[self.watch or ""]))
+        sums = Sums(*(np.moveaxis(values[:, :, :2], 2, 1) for values in self._sums(look)))
         # Values other than 0 and 1 are no events.
-        events = (sums.total == sums.squares).all(axis=(0, 1))
+        events = ((sums.total == sums.squares) & np.isfinite(sums.total)).all(axis=(0, 1))
         both = (sums.observations > 0).all(axis=1).any(axis=0)
         expected = np.array([self._null if self.compare == "ratio" else 1.0, 1.0])[:, None, None]
+        order = -1 if self._fewer_are_worse else 1
         return self._answer(
             state,
             look,
             valid=open_lanes & events & both,
-            counts=sums.total[:, :: self._sign],
-            exposures=(sums.observations * expected)[:, :: self._sign],
+            counts=sums.total[:, ::order],
+            exposures=(sums.observations * expected)[:, ::order],
         )
 
+    def _observe_events_of_level(self, state: SignalState, look: Look, open_lanes: Bools) -> Signalled:
+        observations, events, squares = self._level(self._sums(look))
+        bad = observations - events if self._fewer_are_worse else events
+        # Values other than 0 and 1 are no events.
+        valid = open_lanes & (events == squares) & (observations > 0) & np.isfinite(observations + events)
+        return self._answer(state, look, valid=valid, counts=bad[None, None], exposures=observations[None, None])
+
+    def _observe_arrivals(self, state: SignalState, look: Look, elapsed: int) -> Signalled:
+        arm = self._arm
+        planned = True if arm is None else (look.shares[:, arm] > 0).any(axis=0)
+        expected = np.where(look.missing, state.expected, planned)
+        missed = look.missing | (self._level(self._sums(look))[0] < self.min_count)
+        valid = expected & (elapsed > self.warmup)
+        return self._answer(state._replace(expected=expected), look, valid=valid, value=missed.astype(float))
+
     def _observe_metric(self, state: SignalState, look: Look, open_lanes: Bools, takes: Takes, elapsed: int) -> Signalled:
-        sums = Sums(*(self._by_stream(values) for values in look.sums[self.watch or ""]))
-        terms = state.waiting + (self._level(sums) if self.compare is None else self._contrast(sums))
+        sums = self._sums(look)
+        new = self._level(sums)[:2] if self.compare is None else self._contrast(sums)
+        # What is not a number is left out, and the look is unknown.
+        finite = np.isfinite(new).all(axis=0)
+        if self.compare is not None:
+            finite = finite & np.isfinite(sums.squares).all(axis=(0, 2))
+        terms = state.waiting + np.where(finite, new, 0.0)
         observations = terms[0 if self.compare is None else SMALLER]
-        enough = observations >= self.min_count
+        some, enough = observations > 0, observations >= self.min_count
+        if takes is Takes.VECTOR:
+            # Several metrics are judged together or wait together, also for one that has not varied yet.
+            varied = enough if self.compare is None else enough & (terms[VARIANCE] > 0)
+            some, enough, finite = (np.broadcast_to(each.all(axis=0), each.shape) for each in (some, varied, finite))
+        open_lanes = open_lanes & finite
         taken = open_lanes & enough & (elapsed > self.warmup)
         # A warm-up leaves nothing waiting; a thin cell keeps what it has.
         waiting = np.where(taken | (elapsed <= self.warmup), 0.0, terms)
         windowed = terms + state.window.sum(axis=0)
         moved = np.concatenate([state.window, terms[None]])[1:]
         window = np.where(taken, moved, state.window) if len(moved) else state.window
-        answered = SignalState(waiting, window, state.baseline)
+        answered = state._replace(waiting=waiting, window=window)
         # A thin cell is skipped; one without any data at all is unknown, as no data is never green.
-        skipped = open_lanes & ~enough & (observations > 0)
+        skipped = open_lanes & ~enough & some
         if self.compare is None:
             return self._answer_level(answered, look, windowed, taken, skipped, takes, elapsed)
         return self._answer_comparison(answered, look, windowed, taken, skipped, takes)
@@ -228,10 +210,20 @@ class Signal(Watch):
         """Return [parts, streams, arms, lanes] from [parts, segments, arms, lanes]."""
         return values if self.by == "segment" else values.sum(axis=1, keepdims=True)
 
+    def _sums(self, look: Look) -> Sums:
+        """Return the sums of what is watched, float64[parts, streams, arms, lanes]."""
+        each = [Sums(*(self._by_stream(values) for values in look.sums[name])) for name in self.metrics]
+        return each[0] if len(each) == 1 else Sums(*(np.concatenate(values, axis=1) for values in zip(*each, strict=True)))
+
     def _level(self, sums: Sums) -> Floats:
-        arm = {"treatment": TREATMENT, "control": CONTROL}.get(self.of or "everyone")
-        observations, total = (values.sum(axis=(0, 2)) if arm is None else values[:, :, arm].sum(axis=0) for values in sums[:2])
-        return np.stack([observations, total])
+        """Return observations, total and squares of those who are watched, float64[3, streams, lanes]."""
+        arm = self._arm
+        return np.stack([values.sum(axis=(0, 2)) if arm is None else values[:, :, arm].sum(axis=0) for values in sums])
+
+    @property
+    def _arm(self) -> int | None:
+        """The one arm whose level is watched; None for everyone."""
+        return {"treatment": TREATMENT, "control": CONTROL}.get(self.of or "everyone")
 
     def _contrast(self, sums: Sums) -> Floats:
         factor = self._null if self.compare == "ratio" else 1.0
@@ -289,8 +281,14 @@ class Signal(Watch):
         return self._equal if self.null is None else self.null
 
     @property
-    def _sign(self) -> int:
-        return 1 if self.worse == "up" else -1
+    def _sign(self) -> Floats:
+        """1 where more is worse and -1 where less is, float64[metrics or 1, 1]."""
+        each = (self.worse,) if isinstance(self.worse, str) else self.worse
+        return np.array([[1.0 if direction == "up" else -1.0] for direction in each])
+
+    @property
+    def _fewer_are_worse(self) -> bool:
+        return self.worse in {"down", ("down",)}
 
     def _answer(
         self,

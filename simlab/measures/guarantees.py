@@ -17,16 +17,16 @@ _ASYMPTOTIC_BEARS = {Assumption.NORMAL, Assumption.KNOWN_VARIANCE}
 
 @dataclass(frozen=True)
 class GuaranteeCheck:
-    """What one guardrail's rule guarantees, and whether that applies.
+    """What one guardrail's rule guarantees, or a policy by the budget that its guardrails share, and whether that applies.
 
     Attributes
     ----------
     policy : str
         Name of the policy.
     guardrail : int
-        Index in the policy.
+        Index in the policy; -1 for the policy as a whole.
     rule : str
-        Key of the rule.
+        Key of the rule; for the policy as a whole, how its budget is shared.
     claim : str
         What is guaranteed; empty if nothing is.
     exact : bool
@@ -53,12 +53,21 @@ class GuaranteeCheck:
 
 
 def check_guarantees(policies: tuple[Policy, ...], scenario: Scenario) -> tuple[GuaranteeCheck, ...]:
-    """Return the check of every guardrail of every policy in a scenario."""
-    return tuple(
-        _check(policy.name, index, guardrail, scenario)
-        for policy in policies
-        for index, guardrail in enumerate(policy.guardrails)
-    )
+    """Return the checks of every policy in a scenario: of what it promises as a whole, and of every guardrail.
+
+    Where guardrails merge their evidence, a guardrail's own claim is about alarms that it does not act on, and is left out.
+    """
+    return tuple(check for policy in policies for check in _checks(policy, scenario))
+
+
+def _checks(policy: Policy, scenario: Scenario) -> Iterator[GuaranteeCheck]:
+    promise = policy.guarantee
+    if promise is not None:
+        broken = tuple(dict.fromkeys(_broken_together(promise, policy, scenario)))
+        yield GuaranteeCheck(policy.name, -1, policy.share, promise.claim, promise.exact, broken)
+    if policy.share == "bonferroni":
+        for index, guardrail in enumerate(policy.guardrails):
+            yield _check(policy.name, index, guardrail, scenario)
 
 
 def _check(policy: str, index: int, guardrail: Guardrail, scenario: Scenario) -> GuaranteeCheck:
@@ -66,24 +75,40 @@ def _check(policy: str, index: int, guardrail: Guardrail, scenario: Scenario) ->
     if guarantee is None:
         return GuaranteeCheck(policy, index, guardrail.rule.key, "", exact=False, broken=())
     broken = tuple(_broken(guarantee, guardrail, scenario))
-    return GuaranteeCheck(policy, index, guardrail.rule.key, guarantee.claim, guarantee.exact, broken)
+    tests = guardrail.tests(len(scenario.users.segments))
+    claim = guarantee.claim if tests == 1 else f"for each of its {tests} streams: {guarantee.claim}"
+    return GuaranteeCheck(policy, index, guardrail.rule.key, claim, guarantee.exact, broken)
+
+
+def _broken_together(promise: Guarantee, policy: Policy, scenario: Scenario) -> Iterator[str]:
+    """Yield what breaks the assumptions of a policy's promise: of any of its rules, and of evidence that is merged."""
+    for guardrail in policy.guardrails:
+        if guardrail.rule.guarantee is not None:
+            yield from _broken(guardrail.rule.guarantee, guardrail, scenario)
+    if Assumption.COMMON_PAST not in promise.assumptions:
+        return
+    streams = sum(guardrail.tests(len(scenario.users.segments)) for guardrail in policy.guardrails)
+    if len(policy.cadences) > 1:
+        yield "guardrails look at different times, so that one has seen data that another has yet to judge"
+    if streams > 1 and any(guardrail.signal.min_count > 1 for guardrail in policy.guardrails):
+        yield "data that wait for their minimum count have been seen by another guardrail"
 
 
 def _broken(guarantee: Guarantee, guardrail: Guardrail, scenario: Scenario) -> Iterator[str]:
     """Yield what breaks the assumptions that matter to the claim."""
     needed = set(guarantee.assumptions) - (set() if guarantee.exact else _ASYMPTOTIC_BEARS)
     signal = guardrail.signal
-    metric = scenario.metrics.get(signal.watch or "")
+    metrics = [scenario.metrics[name] for name in signal.metrics]
     if Assumption.INDEPENDENT in needed:
-        if isinstance(metric, Proportion) and metric.personal_cv > 0:
+        if any(isinstance(metric, Proportion) and metric.personal_cv > 0 for metric in metrics):
             yield "request-level variance with returning users"
         if signal.over > guardrail.every:
             yield "looks share data through their window"
     if Assumption.KNOWN_VARIANCE in needed and (signal.compare is not None or signal.baseline is not None):
         yield "the variance is estimated from the data (plug-in)"
-    if Assumption.NORMAL in needed and guardrail.rule.takes is Takes.STANDARDISED:
+    if Assumption.NORMAL in needed and guardrail.rule.takes in {Takes.STANDARDISED, Takes.VECTOR}:
         yield "counts and durations are only nearly normal"
-    if Assumption.BOUNDED in needed and isinstance(metric, DurationMetric):
+    if Assumption.BOUNDED in needed and any(isinstance(metric, DurationMetric) for metric in metrics):
         yield "durations are not bounded"
     if Assumption.CONSTANT_SHARES in needed and _ratio_moves(scenario):
         yield "the ramp moves the ratio of the arms under a constant-ratio test"

@@ -39,7 +39,7 @@ def catalogue() -> dict[str, Rule]:
 
 def looks_for(rule: Rule, lanes: int) -> list[Observation]:
     """Return the looks that a rule is stepped over."""
-    streams = 2 if rule.takes.name == "VECTOR" else 1
+    streams = 2 if rule.takes is Takes.VECTOR else 1
     return list(NullStream("noise").looks(rule.takes, looks=LOOKS, lanes=lanes, streams=streams, seed=1))
 
 

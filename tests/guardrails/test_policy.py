@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from simlab.guardrails.guardrail import Guardrail
-from simlab.guardrails.policy import share_by_bonferroni
+from simlab.guardrails.policy import share_budget
 from simlab.guardrails.rules.cusum import Cusum
 from simlab.guardrails.rules.repeated_z import RepeatedZ
 from simlab.guardrails.rules.sample_ratio import SampleRatio
@@ -21,7 +21,7 @@ def guardrail(rule: Any, **watched: Any) -> Guardrail:
 
 
 def alphas(guardrails: tuple[Guardrail, ...], **how: Any) -> list[float]:
-    return [each.rule.alpha for each in share_by_bonferroni(guardrails, **how)]  # type: ignore[attr-defined]
+    return [each.rule.alpha for each in share_budget(guardrails, share="bonferroni", **how)]  # type: ignore[attr-defined]
 
 
 def test_one_guardrail_takes_the_whole_budget() -> None:
@@ -42,7 +42,7 @@ def test_every_stream_counts_by_segment_too() -> None:
 
 def test_nothing_but_the_error_changes() -> None:
     before = guardrail(RepeatedZ(looks=7, sides=1), watch="m", compare="ratio", by="segment")
-    after = share_by_bonferroni((before,), budget=0.04, segments=2)[0]
+    after = share_budget((before,), share="bonferroni", budget=0.04, segments=2)[0]
     assert after == guardrail(RepeatedZ(alpha=0.02, looks=7, sides=1), watch="m", compare="ratio", by="segment")
     assert after.rule.threshold > before.rule.threshold
 
@@ -50,4 +50,4 @@ def test_nothing_but_the_error_changes() -> None:
 def test_a_rule_without_an_error_probability_is_refused() -> None:
     guardrails = (guardrail(RepeatedZ(), watch="m", compare="difference"), guardrail(Cusum(), watch="m"))
     with pytest.raises(TypeError, match="'cusum' has no error probability"):
-        share_by_bonferroni(guardrails, budget=0.05, segments=1)
+        share_budget(guardrails, share="bonferroni", budget=0.05, segments=1)

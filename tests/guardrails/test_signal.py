@@ -413,16 +413,26 @@ def taken(array: Floats | None) -> Floats:
     return array
 
 
-COMPARISON = {Takes.NOTHING, Takes.LEVEL, Takes.STANDARDISED}
+COMPARISON = {Takes.NOTHING, Takes.LEVEL, Takes.STANDARDISED, Takes.VECTOR}
+LEVEL = {Takes.NOTHING, Takes.LEVEL, Takes.EVENTS, Takes.ARRIVALS}
+KNOWN_LEVEL = LEVEL | {Takes.STANDARDISED, Takes.VECTOR}
 
 
 @pytest.mark.parametrize(
     ("signal", "given"),
     [
-        (Signal(watch="m", of="everyone"), {Takes.NOTHING, Takes.LEVEL}),
-        (Signal(watch="m", of="everyone", target=1.0), {Takes.NOTHING, Takes.LEVEL}),
-        (Signal(watch="m", of="everyone", target=1.0, spread=2.0), {Takes.NOTHING, Takes.LEVEL, Takes.STANDARDISED}),
-        (Signal(watch="m", of="everyone", baseline=MINUTE), {Takes.NOTHING, Takes.LEVEL, Takes.STANDARDISED}),
+        (Signal(watch="m", of="everyone"), LEVEL),
+        (Signal(watch="m", of="everyone", target=1.0), LEVEL),
+        (Signal(watch="m", of="everyone", target=1.0, spread=2.0), KNOWN_LEVEL),
+        (Signal(watch="m", of="everyone", baseline=MINUTE), KNOWN_LEVEL),
+        (Signal(watch="m", of="everyone", baseline=MINUTE, by="segment"), KNOWN_LEVEL - {Takes.VECTOR}),
+        (Signal(watch="m", of="everyone", over=MINUTE), LEVEL - {Takes.EVENTS, Takes.ARRIVALS}),
+        (Signal(watch="m", of="everyone", min_count=2), LEVEL - {Takes.EVENTS}),
+        (Signal(watch=("m", "x"), of="everyone"), {Takes.NOTHING}),
+        (Signal(watch=("m", "x"), of="everyone", baseline=MINUTE), {Takes.NOTHING, Takes.VECTOR}),
+        (Signal(watch=("m", "x"), of="everyone", target=1.0, spread=2.0), {Takes.NOTHING}),
+        (Signal(watch=("m", "x"), compare="ratio"), {Takes.NOTHING, Takes.VECTOR}),
+        (Signal(watch=("m", "x"), compare="ratio", by="segment"), {Takes.NOTHING}),
         (Signal(watch="m", compare="ratio"), COMPARISON | {Takes.EVENT_COUNTS}),
         (Signal(watch="m", compare="ratio", null=1.1), COMPARISON | {Takes.EVENT_COUNTS}),
         (Signal(watch="m", compare="difference"), COMPARISON | {Takes.EVENT_COUNTS}),

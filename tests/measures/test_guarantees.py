@@ -63,3 +63,49 @@ def test_a_constant_ratio_does_not_outlive_a_ramp_that_moves_it(monkeypatch: pyt
     the_rest = changed(PLAIN, rollout={**SCENARIO["rollout"], "control": "the_rest"})
     assert "the ramp moves the ratio of the arms" in check(the_rest, **watch).verdict
     assert check(PLAIN, **watch).verdict == "applies"
+
+
+def of_policy(guardrails: list[dict[str, Any]], **how: Any) -> tuple[GuaranteeCheck, ...]:
+    """Return the checks of a policy in a scenario whose users do not return."""
+    held = [{"every": "5m", **each} for each in guardrails]
+    setting = plan(scenarios=[PLAIN], policies=[{"name": "p", "guardrails": held, **how}]).settings[0]
+    return tuple(each for each in check_guarantees(setting.policies, setting.scenario) if each.policy == "p")
+
+
+COUNTS = {**COMPARED, "rule": {"canary_counts": {}}}
+SRM = {"compare": "shares", "rule": {"srm": {}}}
+
+
+@pytest.mark.parametrize("share", ["mean_e", "e_bh"])
+def test_merged_evidence_has_one_guarantee_of_the_policy(share: str) -> None:
+    (found,) = of_policy([COUNTS, SRM], budget="5%", share=share)
+    assert (found.guardrail, found.rule, found.verdict) == (-1, share, "applies")
+    assert found.claim.startswith("alarms with probability at most 0.05 when all is well however often it looks")
+    assert ("at most 0.05 are expected false" in found.claim) == (share == "e_bh")
+
+
+def test_a_divided_budget_adds_up_the_claims_of_every_stream() -> None:
+    whole, counts, srm = of_policy([{**COUNTS, "by": "segment"}, SRM], budget="6%")
+    assert (whole.guardrail, whole.rule, whole.verdict) == (-1, "bonferroni", "applies")
+    assert whole.claim == "alarms with probability at most 0.06 when all is well if every guardrail keeps its own claim"
+    assert counts.claim == "for each of its 2 streams: alarms with probability at most 0.02 however often it looks"
+    assert srm.claim == "alarms with probability at most 0.02 however often it looks"
+
+
+@pytest.mark.parametrize(
+    ("guardrails", "reason"),
+    [
+        ([COUNTS, {**SRM, "every": "10m"}], "guardrails look at different times"),
+        ([{**COMPARED, "rule": {"msprt": {}}, "min_count": 50}, SRM], "data that wait for their minimum count"),
+        ([{**COMPARED, "rule": {"msprt": {}}}, SRM], "the variance is estimated from the data"),
+    ],
+)
+def test_what_breaks_merged_evidence_is_named(guardrails: list[dict[str, Any]], reason: str) -> None:
+    (found,) = of_policy(guardrails, budget="5%", share="mean_e")
+    assert found.verdict.startswith("not applicable: ")
+    assert reason in found.verdict
+
+
+def test_without_a_budget_there_is_no_promise_of_the_policy() -> None:
+    assert [each.guardrail for each in of_policy([COUNTS, SRM])] == [0, 1]
+    assert [each.guardrail for each in of_policy([COUNTS, SRM], combine={"k_of_n": 2})] == [0, 1]

@@ -92,7 +92,9 @@ def distinct(events: np.ndarray, *, users: float, gamma: float = GAMMA) -> np.nd
 
 
 @pytest.mark.parametrize("gamma", [0.1, 0.7, 5.0])
-@pytest.mark.parametrize(("events", "users"), [(1, 40), (2, 3), (30, 40), (60, 40), (400, 40), (12, 300), (300, 300), (5, 20_000)])
+@pytest.mark.parametrize(
+    ("events", "users"), [(1, 40), (2, 3), (30, 40), (60, 40), (400, 40), (12, 300), (300, 300), (5, 20_000)]
+)
 def test_distinct_users_are_those_of_polya_s_urn(events: int, users: int, gamma: float) -> None:
     rng = np.random.default_rng(8)
     lanes = 20_000

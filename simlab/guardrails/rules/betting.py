@@ -15,7 +15,7 @@ import numpy as np
 from annotated_types import Gt, Lt
 
 from simlab.guardrails.look import Floats
-from simlab.guardrails.rule import Assumption, Guarantee, Observation, Step, Takes
+from simlab.guardrails.rule import LOG_E_VALUE, Assumption, Guarantee, Observation, Step, Takes
 from simlab.guardrails.rules.intrinsic import Alpha
 from simlab.settings import settings
 from simlab.ticks import Unit, parse_share
@@ -77,6 +77,7 @@ class Betting:
     takes: ClassVar[Takes] = Takes.LEVEL
     paper: ClassVar[str] = "Waudby-Smith & Ramdas, Estimating means of bounded random variables by betting, JRSS B 2024"
     ladder: ClassVar[str] = "log e-value"
+    evidence: ClassVar[str] = LOG_E_VALUE
 
     @property
     def threshold(self) -> float:

@@ -24,7 +24,7 @@ import numpy as np
 
 from simlab.errors import UnitError
 from simlab.guardrails.look import Floats
-from simlab.guardrails.rule import Assumption, Guarantee, Observation, Step, Takes
+from simlab.guardrails.rule import LOG_E_VALUE, Assumption, Guarantee, Observation, Step, Takes
 from simlab.guardrails.rules.intrinsic import Alpha, Sides
 from simlab.settings import settings
 from simlab.ticks import Factor
@@ -74,6 +74,7 @@ class CanaryCounts:
     takes: ClassVar[Takes] = Takes.EVENT_COUNTS
     paper: ClassVar[str] = "Lindon & Malek, Anytime-valid inference for multinomial count data, NeurIPS 2022"
     ladder: ClassVar[str] = "log e-value"
+    evidence: ClassVar[str] = LOG_E_VALUE
 
     def __post_init__(self) -> None:
         """Refuse a grid that is none."""

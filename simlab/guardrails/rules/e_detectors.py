@@ -37,6 +37,7 @@ class _EDetector:
     p1: _Probability | None = None
 
     takes: ClassVar[Takes] = Takes.STANDARDISED
+    takes_also: ClassVar[str] = "a level where p0 and p1 are given"
 
     def __post_init__(self) -> None:
         if self.p0 is None and self.p1 is None:

@@ -19,7 +19,8 @@ from simlab.guardrails.rule import Observation, Step, Takes
 from simlab.settings import settings
 
 CORNERS = 32
-"""Corners kept. Noise needs 8 or so after a million looks; a mean that climbs for thousands of looks may need more."""
+"""Corners kept. Noise needs 8 or so after a million looks; a mean that climbs for thousands of looks may need more, and then the
+state says how much of the statistic may be missing."""
 
 
 class Hull(NamedTuple):
@@ -33,11 +34,14 @@ class Hull(NamedTuple):
         Sum of the looks before the change.
     used : int64[streams, lanes]
         How many there are.
+    lost : float64[streams, lanes]
+        Nats by which the log likelihood ratio may be too small, now or later, for corners that were given up; a bound.
     """
 
     at: Floats
     total: Floats
     used: Integers
+    lost: Floats
 
 
 class FocusState(NamedTuple):
@@ -69,36 +73,50 @@ def _bends_up(at: Floats, total: Floats, last: int, looks: float, sums: float) -
 
 
 @njit(cache=True)
-def _least_missed(at: Floats, total: Floats) -> int:
-    """Return the inner corner without which the log likelihood ratio can lose least.
+def _worth(at: Floats, total: Floats, index: int) -> float:
+    """Return the most that the log likelihood ratio can lose without an inner corner k between a and b.
 
-    A corner is worth most for a change of twice the slope of the chord past it: twice the slope times its depth below the chord.
+    To a change of size 2 s the corner j is worth 2 s (s j - S_j) but for what is common to all. So k is ahead of a by
+    2 s ((k - a) s - (S_k - S_a)), which grows with s, and of b by 2 s ((S_b - S_k) - (b - k) s), which is largest where s is half
+    the slope from k to b. Both are the same at the slope from a to b: the smaller of them is largest there, or at the half slope
+    where that is steeper.
     """
+    after = (total[index + 1] - total[index]) / (at[index + 1] - at[index])
+    slope = max((total[index + 1] - total[index - 1]) / (at[index + 1] - at[index - 1]), 0.5 * after)
+    return float(2.0 * slope * (after - slope) * (at[index + 1] - at[index]))
+
+
+@njit(cache=True)
+def _least_missed(at: Floats, total: Floats) -> int:
+    """Return the inner corner without which the log likelihood ratio can lose least."""
     best, least = 1, np.inf
     for index in range(1, at.size - 1):
-        slope = (total[index + 1] - total[index - 1]) / (at[index + 1] - at[index - 1])
-        depth = total[index - 1] + slope * (at[index] - at[index - 1]) - total[index]
-        if slope * depth < least:
-            best, least = index, slope * depth
+        worth = _worth(at, total, index)
+        if worth < least:
+            best, least = index, worth
     return best
 
 
 @njit(cache=True)
-def _add(at: Floats, total: Floats, count: int, looks: float, sums: float) -> int:
-    """Put the change point after `looks` looks on the hull of one lane, in place; return the new count."""
+def _bend(at: Floats, total: Floats, count: int, looks: float, sums: float) -> int:
+    """Return how many corners stay on the hull of one lane with the change point after `looks` looks behind them."""
     while count > 0 and not _bends_up(at, total, count - 1, looks, sums):
         count -= 1
-    if count == at.size:
-        gone = _least_missed(at, total)
-        for index in range(gone, count - 1):
-            at[index], total[index] = at[index + 1], total[index + 1]
-        count -= 1
-    at[count], total[count] = looks, sums
-    return count + 1
+    return count
 
 
 @njit(cache=True)
-def _advance(at: Floats, total: Floats, used: Integers, looks: Floats, before: Floats, value: Floats) -> Floats:
+def _give_up(at: Floats, total: Floats) -> float:
+    """Take the corner that will be missed least off a full hull, in place; return the most that this can lose."""
+    gone = _least_missed(at, total)
+    worth = _worth(at, total, gone)
+    for index in range(gone, at.size - 1):
+        at[index], total[index] = at[index + 1], total[index + 1]
+    return worth
+
+
+@njit(cache=True)
+def _advance(at: Floats, total: Floats, used: Integers, lost: Floats, looks: Floats, before: Floats, value: Floats) -> Floats:
     """Take one look into every lane's hull, in place; return the largest log likelihood ratio of a rise."""
     largest = np.zeros(looks.shape)
     for stream in range(looks.shape[0]):
@@ -109,7 +127,12 @@ def _advance(at: Floats, total: Floats, used: Integers, looks: Floats, before: F
                 continue
             ats, totals = at[:, stream, lane], total[:, stream, lane]
             now = looks[stream, lane]
-            kept = _add(ats, totals, used[stream, lane], now, before[stream, lane])
+            kept = _bend(ats, totals, used[stream, lane], now, before[stream, lane])
+            if kept == ats.size:
+                lost[stream, lane] += _give_up(ats, totals)
+                kept -= 1
+            ats[kept], totals[kept] = now, before[stream, lane]
+            kept += 1
             used[stream, lane] = kept
             for index in range(kept):
                 rise = sums - totals[index]
@@ -125,13 +148,13 @@ class _Judged(NamedTuple):
 
 
 def _judge(hull: Hull, looks: Floats, before: Floats, value: Floats) -> _Judged:
-    new = Hull(hull.at.copy(), hull.total.copy(), hull.used.copy())
+    new = Hull(hull.at.copy(), hull.total.copy(), hull.used.copy(), hull.lost.copy())
     return _Judged(new, _advance(*new, looks, before, value))
 
 
 def _empty(streams: int, lanes: int) -> Hull:
     corners = np.zeros((CORNERS, streams, lanes))
-    return Hull(corners, corners, np.zeros((streams, lanes), dtype=np.int64))
+    return Hull(corners, corners, np.zeros((streams, lanes), dtype=np.int64), np.zeros((streams, lanes)))
 
 
 @settings
@@ -139,8 +162,9 @@ class Focus:
     """max over all change points k of (x_(k+1) + ... + x_t)^2 / (2 (t - k)) >= threshold.
 
     The baseline is known: observations are to be independent and standard normal when all is well. It promises nothing. The
-    value is that of `Glr` with an endless window. Should a stream need more than `CORNERS` change points, which takes a mean
-    that climbs for thousands of looks, the one whose loss matters least is given up.
+    value is that of `Glr` with an endless window, as long as a stream needs no more than `CORNERS` change points. Where it does,
+    which takes a mean that climbs for thousands of looks, the one whose loss matters least is given up: the value is then never
+    too large, and too small by at most the nats that the state counts as `lost`.
 
     Parameters
     ----------

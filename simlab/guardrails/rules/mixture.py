@@ -19,7 +19,7 @@ import numpy as np
 from annotated_types import Gt
 
 from simlab.guardrails.look import Floats
-from simlab.guardrails.rule import Assumption, Guarantee, Observation, Step, Takes
+from simlab.guardrails.rule import LOG_E_VALUE, Assumption, Guarantee, Observation, Step, Takes
 from simlab.guardrails.rules.intrinsic import Alpha, Evidence, Sides, Weights, gained, no_evidence
 from simlab.settings import settings
 
@@ -120,6 +120,7 @@ class MixtureSprt:
         "Johari, Koomen, Pekelis & Walsh, Peeking at A/B tests, KDD 2017"
     )
     ladder: ClassVar[str] = "log e-value"
+    evidence: ClassVar[str] = LOG_E_VALUE
 
     @property
     def threshold(self) -> float:
@@ -183,6 +184,7 @@ class NormalMixture:
         "Howard, Ramdas, McAuliffe & Sekhon, Time-uniform, nonparametric, nonasymptotic confidence sequences, Ann. Stat. 2021"
     )
     ladder: ClassVar[str] = "log e-value, with r as it is"
+    evidence: ClassVar[str] = LOG_E_VALUE
 
     @property
     def threshold(self) -> float:

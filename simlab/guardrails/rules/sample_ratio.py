@@ -20,7 +20,7 @@ import numpy as np
 from annotated_types import Gt, Lt
 
 from simlab.guardrails.look import Bools, Floats, Integers
-from simlab.guardrails.rule import Assumption, Guarantee, Observation, Step, Takes
+from simlab.guardrails.rule import LOG_E_VALUE, Assumption, Guarantee, Observation, Step, Takes
 from simlab.settings import settings
 from simlab.ticks import Unit, parse_share
 
@@ -91,6 +91,7 @@ class SampleRatio:
     takes: ClassVar[Takes] = Takes.ARM_COUNTS
     paper: ClassVar[str] = "Lindon & Malek, Anytime-valid inference for multinomial count data, NeurIPS 2022"
     ladder: ClassVar[str] = "log e-value"
+    evidence: ClassVar[str] = LOG_E_VALUE
 
     @property
     def threshold(self) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from annotated_types import Gt
 
 from simlab.guardrails.look import Floats
-from simlab.guardrails.rule import Assumption, Guarantee, Observation, Step, Takes
+from simlab.guardrails.rule import LOG_E_VALUE, Assumption, Guarantee, Observation, Step, Takes
 from simlab.guardrails.rules.intrinsic import Alpha, Weights, gained
 from simlab.settings import settings
 
@@ -56,6 +56,7 @@ class Sprt:
     takes: ClassVar[Takes] = Takes.STANDARDISED
     paper: ClassVar[str] = "Wald, Sequential tests of statistical hypotheses, Ann. Math. Stat. 1945"
     ladder: ClassVar[str] = "log-likelihood ratio, with the lower bound as it is"
+    evidence: ClassVar[str] = LOG_E_VALUE
 
     @property
     def threshold(self) -> float:

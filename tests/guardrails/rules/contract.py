@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from simlab.guardrails.look import Bools, Floats
-from simlab.guardrails.rule import Observation, Rule, SpendsError, State, choose
+from simlab.guardrails.rule import Observation, Rule, SpendsError, State, choose, taken_in
 from tests.looks import MINUTE
 
 Draw = Callable[[np.random.Generator, int], Observation]
@@ -35,14 +35,14 @@ def seen_counts(counts: ArrayLike, *, shares: ArrayLike | None = None, exposures
 
 
 def run_all(rule: Rule, looks: Iterable[Observation]) -> Floats:
-    """Return the statistics [looks, streams, lanes] as a guardrail would see them: without a verdict the state stays."""
+    """Return the statistics [looks, streams, lanes] as a guardrail would see them: what is not taken in leaves the state."""
     state: State = None
     found = []
     for look in looks:
         state = rule.initial(*look.value.shape, every=MINUTE) if state is None else state
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             step = rule.update(state, look)
-        state = choose(look.valid & ~np.isnan(step.statistic), step.state, state)
+        state = choose(taken_in(rule, look, step.statistic), step.state, state)
         found.append(step.statistic)
     return np.array(found)
 
@@ -104,8 +104,11 @@ def _assert_saved_state_goes_on(rule: Rule, looks: list[Observation]) -> None:
 
 
 def _freeze(state: Any) -> None:
-    for array in state if isinstance(state, tuple) else (state,):
-        array.flags.writeable = False
+    if isinstance(state, tuple):
+        for each in state:
+            _freeze(each)
+    elif state is not None:
+        state.flags.writeable = False
 
 
 def _only(look: Observation, streams: Any, lanes: Any) -> Observation:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simlab.guardrails.look import Floats
+from simlab.guardrails.rules import focus
 from simlab.guardrails.rules.focus import CORNERS, Focus
 from tests.looks import MINUTE, observation, statistics
 
@@ -76,6 +77,32 @@ def test_a_stream_of_too_many_corners_loses_next_to_nothing() -> None:
     assert (found <= exact).all()
     assert (found[: CORNERS - 1] == exact[: CORNERS - 1]).all()
     np.testing.assert_allclose(found, exact, rtol=2e-3)
+
+
+@given(st.lists(st.integers(-30, 40), min_size=10, max_size=60), st.sampled_from([3, 4, 6]), st.sampled_from([-0.5, 0.0, 1.0]))
+def test_what_is_given_up_is_bounded_by_what_is_counted(values: list[int], corners: int, climb: float) -> None:
+    series = np.array(values)[:, None] / 10 + np.linspace(0, climb, len(values))[:, None]
+    exact = by_brute_force(series, sides=2)
+    made = Focus()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(focus, "CORNERS", corners)
+        state = made.initial(1, 1, every=MINUTE)
+    for row, largest in zip(series, exact, strict=True):
+        state, statistic, _ = made.update(state, observation(row))
+        missing = largest[0] - statistic[0, 0]
+        assert -1e-9 <= missing <= max(state.rises.lost[0, 0], state.falls.lost[0, 0]) + 1e-9
+
+
+def test_nothing_is_counted_where_all_corners_are_kept() -> None:
+    made, series = Focus(), streams()
+    state = made.initial(1, series.shape[1], every=MINUTE)
+    for row in series:
+        state, _, _ = made.update(state, observation(row))
+    assert not state.rises.lost.any()
+    assert not state.falls.lost.any()
+    for row in np.linspace(0, 3, 400):
+        state, _, _ = made.update(state, observation([row] * series.shape[1]))
+    assert (state.rises.lost > 0).all()
 
 
 def test_a_state_of_one_side_holds_one_hull() -> None:
