@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ from simlab.shipped import shipped_path
 from simlab.study import Policies, Study, build_policies, check_policies, own_rules
 from simlab.ticks import WEEK, format_instant
 from simlab.world.aggregate import Watched
-from simlab.world.recording import Recording, RecordingWorld, Series, read_series
+from simlab.world.reading import read_series
+from simlab.world.recording import Recording, RecordingWorld, Series
 
 LIMITS = (
     "A replay is one factual path: it shows when an alarm would have come, not what another ramp or an earlier stop would have "
@@ -90,7 +91,7 @@ class PolicyReplay:
     alarm_looks : int
         Looks at which it alarmed, masked time left out.
     onset_delays : tuple of float or None
-        For each onset, minutes to the first alarm within the window; None if there was none.
+        For each onset, minutes from its earliest moment to the first alarm within the window; None if there was none.
     already_alarming : int
         Onsets at which it was alarming already: an alarm in their window is counted, but shows no skill.
     unknown_looks : int
@@ -200,7 +201,7 @@ def load_replay(recording: str | Path, *, policies: str | Path, data: Path | Non
         place=f"recording {described.recording}",
     )
     mistakes = [(policy_document.file, mistake) for mistake in found]
-    mistakes += list(_not_recorded(entries, policy_document))
+    mistakes += list(_not_recorded(entries, policy_document, described))
     if mistakes:
         raise FileErrors(mistakes)
     worse = {name: value.worse for name, value in described.values.items()}
@@ -220,28 +221,31 @@ def load_replay(recording: str | Path, *, policies: str | Path, data: Path | Non
 def _refuse_outside(series: Series) -> None:
     """Raise if an onset stands outside the recording."""
     end = series.clock.starts + series.clock.horizon * series.clock.tick
-    outside = [onset for onset in series.onsets.tolist() if not series.clock.starts <= onset < end]
+    moments = [*series.onsets.tolist(), *series.latest.tolist()]
+    outside = [onset for onset in moments if not series.clock.starts <= onset < end]
     if outside:
         raise RecordingError(f"onset {format_instant(outside[0])} is outside the recording")
 
 
-def _not_recorded(entries: Any, document: Document) -> list[tuple[str, Any]]:
-    """Return a mistake for each guardrail that compares arms: a metric series has none."""
-    return [
-        (document.file, document.mistake(("policies", index, "guardrails", number), "signal",
-                                         "a metric series has no arms to compare; watch everyone"))
-        for index, policy in enumerate(entries)
-        for number, entry in enumerate(policy.guardrails)
-        if entry.compare is not None or entry.of in {"treatment", "control"}
-    ]  # fmt: skip
+def _not_recorded(entries: Any, document: Document, recording: Recording) -> Iterator[tuple[str, Any]]:
+    """Yield a mistake for each guardrail that compares what was not recorded: arms, or who was assigned to them."""
+    for index, policy in enumerate(entries):
+        for number, entry in enumerate(policy.guardrails):
+            problem = ""
+            if entry.compare == "shares":
+                problem = "the recording does not say who was first seen when, so that shares cannot be compared"
+            elif recording.arms is None and (entry.compare is not None or entry.of in {"treatment", "control"}):
+                problem = "this recording has no arms to compare; watch everyone"
+            if problem:
+                yield document.file, document.mistake(("policies", index, "guardrails", number), "signal", problem)
 
 
 def _digest(series: Series) -> str:
-    """Return the SHA-256 of what was read: stamps, values, onsets."""
+    """Return the SHA-256 of what was read: stamps, sums, onsets."""
     held = hashlib.sha256(series.stamps.tobytes())
-    for name in sorted(series.values):
-        held.update(name.encode() + series.values[name].tobytes())
-    held.update(series.onsets.tobytes())
+    for name in sorted(series.sums):
+        held.update(name.encode() + series.sums[name].tobytes())
+    held.update(series.onsets.tobytes() + series.latest.tobytes())
     return held.hexdigest()
 
 
@@ -281,8 +285,8 @@ def _masked(series: Series) -> Bools:
 def _within_onsets(series: Series) -> Bools:
     """Return the ticks whose value was known in the window after an onset, bool[ticks]."""
     inside = np.zeros(series.clock.horizon, dtype=bool)
-    for onset in series.onsets.tolist():
-        inside |= (series.stamps > onset) & (series.stamps <= onset + series.recording.within)
+    for onset, latest in zip(series.onsets.tolist(), series.latest.tolist(), strict=True):
+        inside |= (series.stamps > onset) & (series.stamps <= latest + series.recording.within)
     return inside
 
 
@@ -323,11 +327,11 @@ def _delays(alarms: Bools, series: Series, masked: Bools) -> tuple[list[float | 
     """Return for each onset the minutes to the first alarm in its window, and how often it was alarming already."""
     delays: list[float | None] = []
     already = 0
-    for onset in series.onsets.tolist():
+    for onset, latest in zip(series.onsets.tolist(), series.latest.tolist(), strict=True):
         before = int(np.searchsorted(series.stamps, onset, side="right")) - 1
         if before >= 0 and alarms[before]:
             already += 1
-        inside = (series.stamps > onset) & (series.stamps <= onset + series.recording.within)
+        inside = (series.stamps > onset) & (series.stamps <= latest + series.recording.within)
         hits = series.stamps[inside & alarms & ~masked]
         delays.append(float(hits[0] - onset) / 60_000 if len(hits) else None)
     return delays, already

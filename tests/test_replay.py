@@ -99,7 +99,7 @@ def test_a_gap_is_unknown_where_the_file_says_so(tmp_path: Path) -> None:
         ({"values": ["12"] * 20}, "data.parquet: column 'errors' does not hold numbers, but .*string"),
         ({"values": [True] * 20}, "column 'errors' does not hold numbers, but bool"),
         ({"values": pd.date_range("2026-01-01", periods=20)}, "does not hold numbers, but timestamp"),
-        ({"times": [str(START + 60 * tick) for tick in range(20)]}, "a unit is given, but these are no numbers"),
+        ({"times": [str(START + 60 * tick) for tick in range(20)]}, "column 'at' does not hold numbers, but"),
         ({"times": np.r_[START + 60 * np.arange(19), np.nan]}, "at: 1 row without a time"),
         (
             {"times": START + 60 * np.r_[0:19, 5_000_000], "described": DESCRIBED + "gaps: unknown\n"},

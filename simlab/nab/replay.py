@@ -31,8 +31,8 @@ from simlab.study import Policies, PolicyEntry, build_policies, check_policies
 METRIC = "value"
 NOTE = (
     "A detection of a guardrail is the beginning of an alarm; of a recorded detector, as the benchmark has it, every row at or "
-    "above the threshold. Guardrails are never reset: one that goes on alarming detects once. Optimised thresholds were chosen with "
-    "the labels that they are scored on, as the leaderboard's were."
+    "above the threshold. Guardrails are never reset: one that goes on alarming detects once. Optimised thresholds were chosen "
+    "with the labels that they are scored on, as the leaderboard's were."
 )
 
 
