@@ -94,8 +94,10 @@ def _parquet(path: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
             _refuse_absent(path, wanted, file.schema_arrow.names)
             for name in wanted.numbers:
                 _refuse_text(path, name, file.schema_arrow.field(name).type, booleans=wanted.booleans)
-            for batch in file.iter_batches(_ROWS, columns=list(wanted.columns)):
-                yield {name: _typed(batch.column(name), name, wanted) for name in wanted.columns}
+            # One row group after the other: read together, what is done with is only given back at the end.
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(_ROWS, row_groups=[group], columns=list(wanted.columns), use_threads=False):
+                    yield {name: _typed(batch.column(name), name, wanted) for name in wanted.columns}
     except (pa.ArrowException, OSError) as error:
         raise RecordingError(f"{path.name}: cannot be read as Parquet, perhaps cut short: {error}") from None
 
