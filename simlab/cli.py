@@ -220,6 +220,7 @@ def _replay_recording(recording: str, policies: str, *, data: Path | None, out: 
         from simlab.report.terminal import print_replay
 
         _print_with(lambda console: print_replay(result, console))
+        click.echo(printable(f"Report: {folder / 'report.html'}"))
     return EXIT_PASSED if result.judged else EXIT_INCONCLUSIVE
 
 

@@ -65,6 +65,9 @@ def write_result(result: Result, folder: Path) -> None:
 
 def write_replay(result: ReplayResult, plan: ReplayPlan, folder: Path) -> None:
     """Write what a replay leaves behind."""
+    from simlab.report.post_mortem import render_post_mortem
+
+    atomic_write(folder / "report.html", render_post_mortem(result))
     write_json(folder, plan=plan.canonical, result=result.to_json())
 
 
