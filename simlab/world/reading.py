@@ -14,6 +14,7 @@ from simlab.documents import Document
 from simlab.errors import FileErrors, Mistake, RecordingError
 from simlab.guardrails.look import ARMS, CONTROL, OUTSIDE, TREATMENT, Bools, Floats, Integers
 from simlab.ticks import Clock, format_count, format_duration
+from simlab.world.prometheus import Prometheus, query_range
 from simlab.world.recording import Arms, OnsetFile, Recording, Series, ValueColumn
 from simlab.world.sources import Wanted, batches
 
@@ -47,7 +48,10 @@ def read_series(recording: Recording, document: Document, *, data: Path | None =
     if mistakes:
         raise FileErrors((document.file, mistake) for mistake in mistakes)
     folder = data if data is not None else document.path.parent
-    placed = _read_events(folder, recording) if recording.kind == "events" else _read_samples(folder, recording)
+    if recording.prometheus is not None:
+        placed = _read_prometheus(recording.prometheus, recording)
+    else:
+        placed = _read_events(folder, recording) if recording.kind == "events" else _read_samples(folder, recording)
     onsets = _onsets(recording, folder)
     return Series(recording, placed.clock, placed.stamps, placed.sums, onsets[:, 0], onsets[:, 1], placed.rows)
 
@@ -68,6 +72,10 @@ def _mistakes(recording: Recording, document: Document) -> Iterator[Mistake]:
 def _mistakes_of_kind(recording: Recording, document: Document) -> Iterator[Mistake]:
     """Yield what a recording of this kind lacks or cannot have."""
     kind, arms = recording.kind, recording.arms
+    if (recording.file is None) == (recording.prometheus is None):
+        yield document.mistake((), "source", "must say either file or prometheus")
+    if recording.prometheus is not None and kind != "series":
+        yield document.mistake(("kind",), "kind", "a Prometheus gives series")
     by_arm = kind in {"periods", "cumulative"}
     for name, value in recording.values.items():
         if by_arm and not value.by_arm:
@@ -122,7 +130,7 @@ def _read(folder: Path, recording: Recording) -> Iterator[_Rows]:
     time = recording.time
     others = (*where, *([arm_column] if arm_column else []), *([] if time.unit else [time.column]))
     wanted = Wanted((*numbers, *([time.column] if time.unit else [])), others, booleans=recording.kind == "events")
-    for batch in batches(folder / recording.file, wanted):
+    for batch in batches(folder / recording.source, wanted):
         rows = len(batch.columns[time.column])
         kept = np.ones(rows, dtype=bool)
         for name, value in where.items():
@@ -159,14 +167,14 @@ def _times(column: Any, recording: Recording, number: Integers) -> Integers:
     """Return the stamps of rows in milliseconds since 1970, int64[rows]."""
     import pandas as pd
 
-    what = f"{recording.file}: {recording.time.column}"
+    what = f"{recording.source}: {recording.time.column}"
     if column.null_count:
         raise RecordingError(f"{what}: {format_count(column.null_count, 'row')} without a time")
     if recording.time.unit is not None:
         numbers = column.to_numpy(zero_copy_only=False)
         bad = number[~np.isfinite(numbers)]
         if len(bad):
-            raise RecordingError(f"{recording.file}: {_rows(f'{recording.time.column} is no time', bad)}")
+            raise RecordingError(f"{recording.source}: {_rows(f'{recording.time.column} is no time', bad)}")
         return np.asarray(np.round(numbers * _MILLISECONDS[recording.time.unit])).astype(np.int64) + recording.time.since
     given = pd.Series(column.to_pandas())
     if pd.api.types.is_numeric_dtype(given):
@@ -190,9 +198,9 @@ def _read_samples(folder: Path, recording: Recording) -> _Placed:
         found.append(rows)
         held += len(rows.times)
         if held > MAX_TICKS:
-            raise RecordingError(f"{recording.file}: more than {MAX_TICKS:,} rows; at most so many are replayed")
+            raise RecordingError(f"{recording.source}: more than {MAX_TICKS:,} rows; at most so many are replayed")
     if not held:
-        raise RecordingError(f"{recording.file}: no row is left; look at where")
+        raise RecordingError(f"{recording.source}: no row is left; look at where")
     times = np.concatenate([rows.times for rows in found])
     number = np.concatenate([rows.number for rows in found])
     numbers = {name: np.concatenate([rows.numbers[name] for rows in found]) for name in found[0].numbers}
@@ -213,6 +221,23 @@ def _read_samples(folder: Path, recording: Recording) -> _Placed:
     return _on_grid(times, numbers, number, recording, counts)
 
 
+def _read_prometheus(server: Prometheus, recording: Recording) -> _Placed:
+    """Return metric series from a server: one point a tick, missing where it had no sample."""
+    if server.to - server.from_ > MAX_TICKS * recording.tick or server.to <= server.from_:
+        raise RecordingError(f"{server.url}: from and to must hold between 1 and {MAX_TICKS:,} ticks")
+    columns = [str(value.column) for value in recording.values.values()]
+    found = {column: query_range(server, column, step=recording.tick) for column in dict.fromkeys(columns)}
+    times = next(iter(found.values())).times
+    numbers = {column: points.values for column, points in found.items()}
+    number = np.arange(1, len(times) + 1)
+    _refuse_bad(times, numbers, number, recording)
+    missing = np.any([np.isnan(values) for values in numbers.values()], axis=0)
+    requests = sum(points.requests for points in found.values())
+    return _on_grid(
+        times, numbers, number, recording, {"read": len(times), "requests": requests, "without_a_value": int(missing.sum())}
+    )
+
+
 def _on_grid(
     times: Integers, numbers: Mapping[str, Floats], number: Integers, recording: Recording, counts: dict[str, int]
 ) -> _Placed:
@@ -222,7 +247,7 @@ def _on_grid(
     if (np.diff(place) < 1).any():
         first = number[int(np.argmax(np.diff(place) < 1)) + 1]
         raise RecordingError(
-            f"{recording.file}: row {first}: two samples fall on one tick of {format_duration(tick)}; give a smaller tick"
+            f"{recording.source}: row {first}: two samples fall on one tick of {format_duration(tick)}; give a smaller tick"
         )
     clock = _clock(start, int(place[-1]) + 1, recording)
     stamps = start + tick * np.arange(1, clock.horizon + 1)
@@ -236,7 +261,7 @@ def _on_grid(
             columns = [numbers[column] for column in _columns(value, recording.arms)]
             for arm, (count, mean, variance) in zip((TREATMENT, CONTROL), (columns[:3], columns[3:]), strict=True):
                 sums[name][:, arm, place] = _from_statistics(
-                    count, mean, variance, cumulative=recording.kind == "cumulative", what=f"{recording.file}: {name}"
+                    count, mean, variance, cumulative=recording.kind == "cumulative", what=f"{recording.source}: {name}"
                 )
     return _Placed(clock, stamps, sums, counts)
 
@@ -265,7 +290,7 @@ def _from_statistics(count: Floats, mean: Floats, variance: Floats, *, cumulativ
 def _clock(start: int, ticks: int, recording: Recording) -> Clock:
     if ticks > MAX_TICKS:
         problem = f"{format_duration(ticks * recording.tick)} are {ticks:,} ticks of {format_duration(recording.tick)}"
-        raise RecordingError(f"{recording.file}: from its first to its last row {problem}; at most {MAX_TICKS:,} are replayed")
+        raise RecordingError(f"{recording.source}: from its first to its last row {problem}; at most {MAX_TICKS:,} are replayed")
     return Clock(start, recording.tick, ticks)
 
 
@@ -291,7 +316,7 @@ def _read_events(folder: Path, recording: Recording) -> _Placed:
     for rows in _read(folder, recording):
         values = np.stack([rows.numbers[str(value.column)] for value in recording.values.values()])
         if np.isinf(values).any():
-            raise RecordingError(f"{recording.file}: {_rows('infinite', rows.number[np.isinf(values).any(axis=0)])}")
+            raise RecordingError(f"{recording.source}: {_rows('infinite', rows.number[np.isinf(values).any(axis=0)])}")
         taken = rows.arms >= 0
         counts["read"] += rows.read
         counts["left_out"] += rows.read - len(rows.times)
@@ -302,7 +327,7 @@ def _read_events(folder: Path, recording: Recording) -> _Placed:
             waiting = [_merged(waiting)]
     summed = _merged(waiting)
     if not len(summed.ticks):
-        raise RecordingError(f"{recording.file}: no event is left; look at where and arms")
+        raise RecordingError(f"{recording.source}: no event is left; look at where and arms")
     first = int(summed.ticks[0])
     clock = _clock(first * recording.tick, int(summed.ticks[-1]) - first + 1, recording)
     placed = np.zeros((*summed.sums.shape[1:], clock.horizon))
@@ -348,7 +373,7 @@ def _refuse_bad(times: Integers, numbers: Mapping[str, Floats], number: Integers
             trouble.append(_rows(f"{name} is not a number {accepts}", number[np.isnan(samples)]))
     found = [line for line in trouble if line]
     if found:
-        raise RecordingError("\n".join(f"{recording.file}: {line}" for line in found))
+        raise RecordingError("\n".join(f"{recording.source}: {line}" for line in found))
 
 
 def _rows(what: str, rows: Integers) -> str:

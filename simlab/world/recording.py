@@ -18,6 +18,7 @@ from simlab.settings import settings
 from simlab.ticks import Clock, Instant, Name, Period, Share
 from simlab.world.aggregate import Increments, Watched
 from simlab.world.harms import NOT_YET, Exposure
+from simlab.world.prometheus import Prometheus
 from simlab.world.strata import Strata
 
 Text = Annotated[str, MinLen(1)]
@@ -138,6 +139,8 @@ class Recording:
 
     Parameters
     ----------
+    file, prometheus
+        Where the data are: in a file, or at a server, whose metrics' `column` is then a query.
     where : dict of str to str or int
         Rows with other values in these columns are left out, and counted.
     repair : tuple of {"sort", "first_of_duplicates"}
@@ -145,11 +148,12 @@ class Recording:
     """
 
     recording: Name
-    file: Text
     tick: Period
-    time: TimeColumn
     values: Annotated[dict[Name, ValueColumn], MinLen(1)]
     within: Period
+    file: Text | None = None
+    prometheus: Prometheus | None = None
+    time: TimeColumn = TimeColumn(column="time")
     about: str = ""
     kind: Kind = "series"
     arms: Arms | None = None
@@ -159,6 +163,11 @@ class Recording:
     gaps: Literal["refuse", "unknown"] = "refuse"
     repair: tuple[Repair, ...] = ()
     incident: Incident | None = None
+
+    @property
+    def source(self) -> str:
+        """The file, or the address of the server."""
+        return self.file or (self.prometheus.url if self.prometheus else "")
 
 
 @dataclass(frozen=True)
