@@ -37,6 +37,10 @@ LIMITS = (
     "caused. Its onsets are as exact as their recording, and its intervals count onsets and minutes as if they were independent. "
     "What an alarm would have spared supposes that it had contained the harm at once."
 )
+CUMULATIVE_LIMITS = (
+    " Cumulative statistics are replayed by their increments, as if each came from units that had not been counted before; where the "
+    "same users return, the variance of a look is not theirs and no rule keeps its promise."
+)
 FOR_LOOKS = (0, 1, 2, 3, 5, 10, 15)
 """Looks for which a condition must have held, tried where a rule has such a setting."""
 
@@ -159,6 +163,11 @@ class ReplayResult:
     provenance: Provenance
 
     @property
+    def limits(self) -> str:
+        """What this replay cannot tell."""
+        return LIMITS + (CUMULATIVE_LIMITS if self.recording.kind == "cumulative" else "")
+
+    @property
     def judged(self) -> bool:
         """Whether any look of any policy could be judged; no data is never green."""
         return any(bool((~unknown).any()) for trace in self.traces for unknown in trace.unknown)
@@ -170,7 +179,7 @@ class ReplayResult:
                 "schema": 1,
                 "status": "replayed",
                 "recording": self.recording.recording,
-                "limits": LIMITS,
+                "limits": self.limits,
                 "ticks": self.ticks,
                 "healthy_ticks": self.healthy_ticks,
                 "masked_ticks": self.masked_ticks,

@@ -11,9 +11,10 @@ from markupsafe import Markup
 
 from simlab.errors import printable
 from simlab.hindsight import Swept
-from simlab.replay import LIMITS, PolicyReplay, ReplayResult
+from simlab.replay import PolicyReplay, ReplayResult
 from simlab.report.figures import draw_svg
 from simlab.report.html import Row, Table
+from simlab.report.terminal import rows_in_words
 from simlab.report.words import words
 from simlab.ticks import format_count, format_duration, format_instant
 
@@ -46,8 +47,8 @@ def render_post_mortem(result: ReplayResult) -> str:
         blast=_blast_table(result),
         incident=result.recording.incident,
         sweeps=[_sweep_table(policy) for policy in result.policies if policy.swept],
-        limits=LIMITS,
-        rows=", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in result.rows.items()),
+        limits=result.limits,
+        rows=rows_in_words(result),
     )
 
 
