@@ -38,8 +38,8 @@ LIMITS = (
     "What an alarm would have spared supposes that it had contained the harm at once."
 )
 CUMULATIVE_LIMITS = (
-    " Cumulative statistics are replayed by their increments, as if each came from units that had not been counted before; where the "
-    "same users return, the variance of a look is not theirs and no rule keeps its promise."
+    " Cumulative statistics are replayed by their increments, as if each came from units that had not been counted before; where "
+    "the same users return, the variance of a look is not theirs and no rule keeps its promise."
 )
 FOR_LOOKS = (0, 1, 2, 3, 5, 10, 15)
 """Looks for which a condition must have held, tried where a rule has such a setting."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from simlab.documents import read_document
@@ -98,6 +102,33 @@ def test_batches_are_merged_to_the_same_sums(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("simlab.world.sources._ROWS", 7)  # more batches than are kept before they are merged
     for suffix in (".parquet", ".jsonl"):
         np.testing.assert_allclose(whole.sums["errors"], read(tmp_path, EVENTS, events(), suffix=suffix).sums["errors"])
+
+
+MEASURE = """
+import resource, sys
+from simlab.documents import read_document
+from simlab.schemas import read_settings
+from simlab.world.reading import read_series
+from simlab.world.recording import Recording
+document = read_document(sys.argv[1])
+read_series(read_settings(document, Recording), document)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is counted in other units elsewhere")
+def test_the_peak_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    peaks = []
+    for groups in (4, 32):
+        generator = np.random.default_rng(groups)
+        with pq.ParquetWriter(tmp_path / "data.parquet", pa.schema({"at": pa.int64(), "errors": pa.float64()})) as writer:
+            for group in range(groups):
+                at = START + (group * 200_000 + np.arange(200_000)) // 1000
+                writer.write_table(pa.table({"at": at, "errors": generator.random(200_000)}))
+        (tmp_path / "recording.yaml").write_text(SERIES.replace("tick: 1m", "tick: 1m\nkind: events"))
+        command = [sys.executable, "-c", MEASURE, str(tmp_path / "recording.yaml")]
+        peaks.append(int(subprocess.run(command, capture_output=True, check=True, text=True).stdout))
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 def test_cumulative_statistics_become_increments(tmp_path: Path) -> None:
