@@ -83,8 +83,10 @@ class DefaultRates:
         lines = [
             "# False alarms at default settings",
             "",
-            f"Share of n streams with at least one alarm in {self.looks:,} looks ({days} days of five minutes) in which nothing "
-            f"happens, in per cent, with 95 % interval (Clopper-Pearson); seed {self.seed}.",
+            (
+                f"Share of n streams with at least one alarm in {self.looks:,} looks ({days} days of five minutes) in which "
+                f"nothing happens, in per cent, with 95 % interval (Clopper-Pearson); seed {self.seed}."
+            ),
             "",
             f"| rule | n | {' | '.join(columns)} |",
             f"|---|---|{'---|' * len(columns)}",

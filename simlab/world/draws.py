@@ -163,11 +163,11 @@ def draw_first_seen(
 ) -> None:
     """Fill `out` [steps, segments, arms, lanes] with the users seen for the first time since a step assigned them.
 
-    With gamma activity a user is unseen after m expected requests with probability (1 + m / gamma)^-gamma. The `expected` requests
-    [segments, strata] count, not the drawn ones: those already hold the chance of who came. How many users a hash puts in a
-    stratum is chance too, so the newly seen are Poisson numbers around `users` [segments, strata] times the probability, and their
-    split over the arms is as free as that of users is. `cohort` [strata] is the step; `so_far` [segments, strata, lanes], the
-    expected requests since assignment, moves on.
+    With gamma activity a user is unseen after m expected requests with probability (1 + m / gamma)^-gamma. The `expected`
+    requests [segments, strata] count, not the drawn ones: those already hold the chance of who came. How many users a hash puts
+    in a stratum is chance too, so the newly seen are Poisson numbers around `users` [segments, strata] times the probability, and
+    their split over the arms is as free as that of users is. `cohort` [strata] is the step; `so_far` [segments, strata, lanes],
+    the expected requests since assignment, moves on.
     """
     segments, strata, lanes = so_far.shape
     out[:] = 0.0
@@ -232,7 +232,7 @@ def _binomial_like(uniform: float, mean: float, variance: float, most: int) -> i
         return 0
     trials = most
     if variance < mean:
-        trials = min(most, max(int(math.ceil(mean)), int(round(mean * mean / (mean - variance)))))
+        trials = min(most, max(math.ceil(mean), round(mean * mean / (mean - variance))))
     return binomial_quantile(uniform, trials, min(1.0, mean / trials))
 
 
