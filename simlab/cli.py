@@ -163,13 +163,44 @@ def _print_with(show: Callable[[Console], None]) -> None:
 
 
 @cli.command()
-@click.argument("recording")
+@click.argument("recording", required=False)
 @click.option("--policies", required=True, help="A study, or a file that holds policies.")
 @click.option("--data", type=_Folder(path_type=Path), help="Folder of the recorded data; beside RECORDING if not given.")
+@click.option("--nab", is_flag=True, help="Instead of a RECORDING: score the policies by the Numenta anomaly benchmark.")
 @_out
 @_as_json
-def replay(recording: str, policies: str, data: Path | None, out: Path | None, as_json: bool) -> int:
+def replay(recording: str | None, policies: str, data: Path | None, nab: bool, out: Path | None, as_json: bool) -> int:
     """Step policies through a RECORDING: whether and when they would have fired, and how often in healthy time."""
+    if (recording is None) != nab:
+        raise click.UsageError("give a RECORDING, or --nab")
+    if recording is None:
+        return _replay_nab(policies, data=data, out=out, as_json=as_json)
+    return _replay_recording(recording, policies, data=data, out=out, as_json=as_json)
+
+
+def _replay_nab(policies: str, *, data: Path | None, out: Path | None, as_json: bool) -> int:
+    from simlab.nab.replay import load_nab, run_nab
+    from simlab.output import append_log, point_latest, prepare, run_folder, write_json
+    from simlab.report.nab import print_nab
+
+    folder_of_data = data or Path(os.environ.get("SIMLAB_DATA") or Path("..") / "shared" / "data")
+    plan = load_nab(policies, data=folder_of_data)
+    reports = Path("reports") if out is None else out.parent
+    folder = run_folder(reports, name="nab", digest=plan.digest) if out is None else out
+    prepare(folder, fresh=False)
+    result = run_nab(plan)
+    write_json(folder, plan=plan.canonical, result=result.to_json())
+    if out is None:
+        point_latest(folder)
+        append_log(reports, what="replay", name="nab", digest=plan.digest, status="scored", who="", why="")
+    if as_json:
+        click.echo(result.to_json(), nl=False)
+    else:
+        _print_with(lambda console: print_nab(result, console))
+    return EXIT_PASSED
+
+
+def _replay_recording(recording: str, policies: str, *, data: Path | None, out: Path | None, as_json: bool) -> int:
     from simlab.output import append_log, point_latest, prepare, run_folder, write_replay
     from simlab.replay import load_replay, run_replay
 
@@ -189,6 +220,7 @@ def replay(recording: str, policies: str, data: Path | None, out: Path | None, a
         from simlab.report.terminal import print_replay
 
         _print_with(lambda console: print_replay(result, console))
+        click.echo(printable(f"Report: {folder / 'report.html'}"))
     return EXIT_PASSED if result.judged else EXIT_INCONCLUSIVE
 
 
