@@ -16,13 +16,15 @@ from __future__ import annotations
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Lt, MinLen
 
-from simlab.guardrails.contrast import SMALLER, TERMS, contrast
-from simlab.guardrails.look import CONTROL, TREATMENT, Bools, Floats, Look, Sums
+from simlab.guardrails.by_user import LEAST_GROWTH, contrast_by_user
+from simlab.guardrails.contrast import SMALLER, TERMS, VARIANCE, contrast
+from simlab.guardrails.look import BUCKETS, CONTROL, TREATMENT, Bools, Floats, Look, Sums, UserSums
+from simlab.guardrails.quantiles import above_pooled, quantile_of
 from simlab.guardrails.rule import Observation, Takes
 from simlab.settings import settings
-from simlab.ticks import Duration, Period, Real
+from simlab.ticks import Duration, Period, Real, Share
 
 Of = Literal["everyone", "treatment", "control"]
 Compare = Literal["difference", "ratio", "shares"]
@@ -104,6 +106,10 @@ class Watch:
         Mean and standard deviation of a look's level when all is well, for a rule that takes standardised values.
     baseline : int
         Instead of those: milliseconds from the end of the warm-up in which they are learnt.
+    unit : {"request", "user"}
+        What is independent in a comparison: each observation, or each user with all of theirs (`simlab.guardrails.by_user`).
+    quantile : float, optional
+        Of durations, instead of their mean: a level is that quantile, a comparison is of the shares above that of both arms.
     """
 
     watch: Annotated[str, MinLen(1)] | None = None
@@ -117,6 +123,8 @@ class Watch:
     target: Real | None = None
     spread: Annotated[Real, Gt(0)] | None = None
     baseline: Period | None = None
+    unit: Literal["request", "user"] = "request"
+    quantile: Annotated[Share, Gt(0), Lt(1)] | None = None
 
     def gives(self, takes: Takes) -> bool:
         """Return whether it can give the observation that a rule takes."""
@@ -124,9 +132,12 @@ class Watch:
             return True
         if self.compare == "shares" or takes is Takes.ARM_COUNTS:
             return self.compare == "shares" and takes is Takes.ARM_COUNTS
+        # Sums over users are cumulative, and a quantile has none: a window has nothing to add.
+        if self.unit == "user" and (self.compare is None or self.quantile is not None or self.over):
+            return False
         if takes is Takes.EVENT_COUNTS:
             # Events are counted once, as they come, and only a ratio can be other than 1 when all is well.
-            once = not self.over and self.min_count == 1
+            once = not self.over and self.min_count == 1 and self.unit == "request" and self.quantile is None
             return once and (self.compare == "ratio" or (self.compare == "difference" and not self.null))
         if takes is Takes.STANDARDISED and self.compare is None:
             return self.baseline is not None or (self.target is not None and self.spread is not None)
@@ -148,7 +159,7 @@ class Signal(Watch):
     def initial(self, segments: int, lanes: int, *, every: int) -> SignalState:
         """Return the state before the first look, for looks every `every` milliseconds."""
         streams = self.streams(segments)
-        terms = 2 if self.compare is None else TERMS
+        terms = TERMS if self.compare is not None else 2 if self.quantile is None else BUCKETS
         looks = max(1, self.over // every)
         zero = np.zeros((streams, lanes))
         window = np.zeros((looks - 1, terms, streams, lanes))
@@ -207,10 +218,11 @@ class Signal(Watch):
         )
 
     def _observe_metric(self, state: SignalState, look: Look, open_lanes: Bools, takes: Takes, elapsed: int) -> Signalled:
-        sums = Sums(*(self._by_stream(values) for values in look.sums[self.watch or ""]))
-        terms = state.waiting + (self._level(sums) if self.compare is None else self._contrast(sums))
-        observations = terms[0 if self.compare is None else SMALLER]
+        terms = state.waiting + (self._level(look) if self.compare is None else self._contrast(look))
+        observations = self._observations(terms)
         enough = observations >= self.min_count
+        if self.unit == "user":
+            enough = enough & (terms[VARIANCE] > LEAST_GROWTH * self._information(look))
         taken = open_lanes & enough & (elapsed > self.warmup)
         # A warm-up leaves nothing waiting; a thin cell keeps what it has.
         waiting = np.where(taken | (elapsed <= self.warmup), 0.0, terms)
@@ -228,14 +240,37 @@ class Signal(Watch):
         """Return [parts, streams, arms, lanes] from [parts, segments, arms, lanes]."""
         return values if self.by == "segment" else values.sum(axis=1, keepdims=True)
 
-    def _level(self, sums: Sums) -> Floats:
-        arm = {"treatment": TREATMENT, "control": CONTROL}.get(self.of or "everyone")
-        observations, total = (values.sum(axis=(0, 2)) if arm is None else values[:, :, arm].sum(axis=0) for values in sums[:2])
-        return np.stack([observations, total])
+    def _information(self, look: Look) -> Floats:
+        """Return all the information of a comparison by user since the ramp last moved, float64[streams, lanes]."""
+        held = np.stack([self._by_stream(term) for term in look.users[self.watch or ""].after])
+        none = UserSums(np.zeros_like(held), held)
+        factor, together = self._null if self.compare == "ratio" else 1.0, self._null == self._equal
+        return np.asarray(contrast_by_user(none, null_ratio=factor, together=together)[VARIANCE])
 
-    def _contrast(self, sums: Sums) -> Floats:
-        factor = self._null if self.compare == "ratio" else 1.0
-        return contrast(sums, null_ratio=factor, together=self._null == self._equal)
+    def _observations(self, terms: Floats) -> Floats:
+        """Return how many observations there are, in the smaller arm of a comparison, float64[streams, lanes]."""
+        if self.compare is not None:
+            return np.asarray(terms[SMALLER])
+        return np.asarray(terms[0] if self.quantile is None else terms.sum(axis=0))
+
+    def _sums(self, look: Look) -> Sums:
+        return Sums(*(self._by_stream(values) for values in look.sums[self.watch or ""]))
+
+    def _buckets(self, look: Look) -> Floats:
+        return np.stack([self._by_stream(counts) for counts in look.buckets[self.watch or ""]])
+
+    def _level(self, look: Look) -> Floats:
+        arm = {"treatment": TREATMENT, "control": CONTROL}.get(self.of or "everyone")
+        terms = self._sums(look)[:2] if self.quantile is None else self._buckets(look)
+        return np.stack([each.sum(axis=(0, 2)) if arm is None else each[:, :, arm].sum(axis=0) for each in terms])
+
+    def _contrast(self, look: Look) -> Floats:
+        factor, together = self._null if self.compare == "ratio" else 1.0, self._null == self._equal
+        if self.unit == "user":
+            held = (np.stack([self._by_stream(term) for term in sums]) for sums in look.users[self.watch or ""])
+            return contrast_by_user(UserSums(*held), null_ratio=factor, together=together)
+        sums = self._sums(look) if self.quantile is None else above_pooled(self._buckets(look), self.quantile)
+        return contrast(sums, null_ratio=factor, together=together)
 
     def _answer_comparison(
         self, state: SignalState, look: Look, terms: Floats, taken: Bools, skipped: Bools, takes: Takes
@@ -263,7 +298,7 @@ class Signal(Watch):
         self, state: SignalState, look: Look, terms: Floats, taken: Bools, skipped: Bools, takes: Takes, elapsed: int
     ) -> Signalled:
         with np.errstate(divide="ignore", invalid="ignore"):
-            value = terms[1] / terms[0]
+            value = terms[1] / terms[0] if self.quantile is None else quantile_of(terms, self.quantile)
         valid = taken & np.isfinite(value)
         if takes is Takes.LEVEL:
             return self._answer(state, look, valid=valid, value=value, skipped=skipped)
