@@ -49,6 +49,7 @@ class ReplaySetting:
     rollout: Rollout | None = None
     telemetry: Telemetry = Telemetry()  # noqa: RUF009
     response: Response | None = None
+    lanes_at_once: int | None = None
 
     def world(self, lanes: Integers, *, seed: int) -> RecordingWorld:  # noqa: ARG002
         """Return the recorded world; it has one lane."""
@@ -225,8 +226,14 @@ def _refuse_outside(series: Series) -> None:
 
 
 def _not_recorded(entries: Any, document: Document) -> list[tuple[str, Any]]:
-    """Return a mistake for each guardrail that compares arms: a metric series has none."""
+    """Return a mistake for each guardrail that compares arms or takes a quantile of requests: a metric series has none."""
     return [
+        (document.file, document.mistake(("policies", index, "guardrails", number, "quantile"), "signal",
+                                         "a metric series has no single durations"))
+        for index, policy in enumerate(entries)
+        for number, entry in enumerate(policy.guardrails)
+        if entry.quantile is not None
+    ] + [
         (document.file, document.mistake(("policies", index, "guardrails", number), "signal",
                                          "a metric series has no arms to compare; watch everyone"))
         for index, policy in enumerate(entries)
