@@ -56,6 +56,7 @@ class ReplaySetting:
     rollout: Rollout | None = None
     telemetry: Telemetry = Telemetry()  # noqa: RUF009
     response: Response | None = None
+    lanes_at_once: int | None = None
 
     def world(self, lanes: Integers, *, seed: int) -> RecordingWorld:  # noqa: ARG002
         """Return the recorded world; it has one lane."""
@@ -268,6 +269,8 @@ def _not_recorded(entries: Any, document: Document, recording: Recording) -> Ite
                 problem = "the recording does not say who was first seen when, so that shares cannot be compared"
             elif recording.arms is None and (entry.compare is not None or entry.of in {"treatment", "control"}):
                 problem = "this recording has no arms to compare; watch everyone"
+            if entry.quantile is not None or entry.unit == "user":
+                problem = "the recording has sums only, neither single durations nor users"
             if problem:
                 yield document.file, document.mistake(("policies", index, "guardrails", number), "signal", problem)
 

@@ -14,6 +14,7 @@ from pydantic import Discriminator
 
 from simlab.documents import Document, did_you_mean
 from simlab.errors import FileErrors, Mistake, UnitError
+from simlab.metrics import AmountMetric, CountMetric, DurationMetric, Metric, Proportion
 from simlab.schemas import Path, read_settings
 from simlab.settings import settings
 from simlab.ticks import (
@@ -26,7 +27,7 @@ from simlab.ticks import (
     Name,
     Period,
     Rate,
-    Seconds,
+    Real,
     Share,
     Span,
     Swing,
@@ -41,6 +42,12 @@ Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 MAX_TICKS = 100_000
 """The longest horizon, in ticks: more than a day of seconds or two months of minutes."""
 
+MAX_USERS = 5_000_000
+"""The most users, and the most requests a tick, that are simulated one by one."""
+
+MAX_STEPS = 60
+"""The most steps of a ramp with users one by one, whose sums carry the step in six bits."""
+
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -53,12 +60,18 @@ class Activity:
 
 @settings
 class Users:
-    """The population: how many, how active, in which segments."""
+    """The population: how many, how active, in which segments; one by one with ``detail: individual``.
+
+    With `pages` a session holds more than one request on average; with `stay` everybody is replaced by somebody new after that
+    time.
+    """
 
     count: Annotated[int, Ge(1)]
     segments: Annotated[dict[Name, Share], MinLen(1)]
-    detail: Literal["aggregate"] = "aggregate"
+    detail: Literal["aggregate", "individual"] = "aggregate"
     activity: Activity = Activity()
+    pages: Annotated[Real, Ge(1)] = 1.0
+    stay: Period | None = None
 
     @property
     def shares(self) -> dict[str, float]:
@@ -85,32 +98,6 @@ class Traffic:
 
 
 @settings
-class Proportion:
-    """A share of requests with an event, such as an error."""
-
-    kind: Literal["proportion"]
-    per: Literal["request"]
-    normal: Annotated[Share, Lt(1)]
-    worse: Literal["up", "down"] = "up"
-    personal_cv: Annotated[float, Ge(0)] = 0.0
-
-
-@settings
-class DurationMetric:
-    """A log-normal duration of each request, by its median and 99th percentile; a user is harmed beyond `harmed_above`."""
-
-    kind: Literal["duration"]
-    per: Literal["request"]
-    median: Seconds
-    p99: Seconds
-    harmed_above: Seconds
-    worse: Literal["up"] = "up"
-
-
-Metric = Annotated[Proportion | DurationMetric, Discriminator("kind")]
-
-
-@settings
 class RampStep:
     """Expose a share of users, then wait; ``rest`` lasts to the horizon."""
 
@@ -120,11 +107,12 @@ class RampStep:
 
 @settings
 class Rollout:
-    """The ramp and its control group; the first step begins at `begins`."""
+    """The ramp and its control group; the first step begins at `begins`. Individual users are hashed to buckets with `salt`."""
 
     steps: Annotated[tuple[RampStep, ...], MinLen(1)]
     control: Literal["same_size", "the_rest"] = "same_size"
     begins: Duration = 0
+    salt: Name = "rollout"
 
 
 @dataclass(frozen=True)
@@ -171,7 +159,7 @@ class _Harm:
     onset: Onset
     segment: Name | None = None
     add: Annotated[Amount, Unit("amount", parse_amount, "2pp")] | None = None
-    times: Annotated[Factor, Gt(1)] | None = None
+    times: Factor | None = None
     lasts: Period | None = None
     spill_to_control: Share = 0.0
     survives_rollback: Share = 0.0
@@ -339,6 +327,7 @@ def _mistakes(scenario: Scenario, document: Document) -> Iterator[Mistake]:
         yield document.mistake(("horizon",), "time", "must be a whole number of ticks")
     yield from _mistakes_in_shares(scenario, document)
     yield from _mistakes_in_metrics(scenario, document)
+    yield from _mistakes_in_detail(scenario, document)
     yield from _mistakes_in_rollout(scenario, document)
     yield from _mistakes_in_names(scenario, document)
     for index, harm in enumerate(scenario.harms):
@@ -361,8 +350,34 @@ def _mistakes_in_shares(scenario: Scenario, document: Document) -> Iterator[Mist
 
 def _mistakes_in_metrics(scenario: Scenario, document: Document) -> Iterator[Mistake]:
     for name, metric in scenario.metrics.items():
-        if isinstance(metric, DurationMetric) and metric.p99 <= metric.median:
+        if isinstance(metric, DurationMetric | AmountMetric) and metric.p99 <= metric.median:
             yield document.mistake(("metrics", name, "p99"), "order", "must be greater than the median")
+
+
+def _mistakes_in_detail(scenario: Scenario, document: Document) -> Iterator[Mistake]:
+    """Yield what the chosen detail of users cannot do."""
+    users = scenario.users
+    if users.detail == "individual":
+        if users.count > MAX_USERS:
+            problem = f"at most {MAX_USERS:,} users are simulated one by one"
+            yield document.mistake(("users", "count"), "detail", problem, "write detail: aggregate")
+        if scenario.traffic.requests * scenario.tick > MAX_USERS:
+            problem = f"at most {MAX_USERS:,} requests a tick are simulated one by one"
+            yield document.mistake(("traffic", "requests"), "detail", problem, "write detail: aggregate, or a shorter tick")
+        if len(scenario.rollout.steps) > MAX_STEPS:
+            yield document.mistake(("rollout", "steps"), "detail", f"at most {MAX_STEPS} steps with users one by one")
+        return
+    hint = "write users.detail: individual"
+    for key, given in (("pages", users.pages != 1), ("stay", users.stay is not None)):
+        if given:
+            yield document.mistake(("users", key), "detail", "needs users one by one", hint)
+    for name, metric in scenario.metrics.items():
+        if isinstance(metric, CountMetric | AmountMetric):
+            article = "an" if metric.kind == "amount" else "a"
+            problem = f"{article} {metric.kind} needs users one by one: sums over cells do not say how unequal its values are"
+            yield document.mistake(("metrics", name, "kind"), "detail", problem, hint)
+        elif metric.per != "request":
+            yield document.mistake(("metrics", name, "per"), "detail", f"a {metric.per} as unit needs users one by one", hint)
 
 
 def _mistakes_in_rollout(scenario: Scenario, document: Document) -> Iterator[Mistake]:
@@ -396,8 +411,6 @@ def _mistakes_in_harm(scenario: Scenario, harm: _Harm, document: Document, path:
     metric = scenario.metrics.get(harm.metric)
     if metric is None:
         yield _unknown(document, (*path, "metric"), "metric", harm.metric, dict(scenario.metrics))
-    elif metric.worse == "down":
-        yield document.mistake((*path, "metric"), "harm", "a harm can only raise a metric whose worse is up")
     if harm.segment is not None and harm.segment not in scenario.users.segments:
         yield _unknown(document, (*path, "segment"), "segment", harm.segment, dict(scenario.users.segments))
     if (harm.add is None) == (harm.times is None):
@@ -407,15 +420,21 @@ def _mistakes_in_harm(scenario: Scenario, harm: _Harm, document: Document, path:
     yield from _mistakes_in_onset(scenario, harm.onset, document, (*path, "onset"))
 
 
-def _mistakes_in_effect(harm: _Harm, metric: Proportion | DurationMetric, document: Document, path: Path) -> Iterator[Mistake]:
+def _mistakes_in_effect(harm: _Harm, metric: Metric, document: Document, path: Path) -> Iterator[Mistake]:
     if harm.add is not None and harm.add.kind != metric.kind:
         yield document.mistake((*path, "add"), "unit", f"does not fit a {metric.kind}")
         return
+    if harm.times is not None and (harm.times <= 1 if metric.worse == "up" else harm.times >= 1):
+        right = "more than x1, since more is worse" if metric.worse == "up" else "less than x1, since less is worse"
+        yield document.mistake((*path, "times"), "harm", f"must be {right}")
+        return
     if isinstance(metric, Proportion):
-        harmed = metric.normal * (harm.times or 1.0) + (harm.add.value if harm.add else 0.0)
-        if harmed > 1:
+        sign = 1 if metric.worse == "up" else -1
+        harmed = metric.normal * (harm.times or 1.0) + sign * (harm.add.value if harm.add else 0.0)
+        if not 0 <= harmed <= 1:
             key = "add" if harm.add else "times"
-            yield document.mistake((*path, key), "probability", f"makes the probability {harmed:.6g}, over 1")
+            which = "over 1" if harmed > 1 else "under 0"
+            yield document.mistake((*path, key), "probability", f"makes the probability {harmed:.6g}, {which}")
 
 
 def _mistakes_in_onset(scenario: Scenario, onset: Onset, document: Document, path: Path) -> Iterator[Mistake]:

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simlab.guardrails.look import ARMS, Bools, FirstSeen, Floats, Integers, Look, Sums
+from simlab.guardrails.look import ARMS, BUCKETS, Bools, FirstSeen, Floats, Integers, Look, Sums
 from simlab.scenario import Telemetry
 from simlab.streams import span_ticks, stream_key, uniforms
 from simlab.ticks import Clock
+from simlab.users_gathered import UsersGathered
 from simlab.world import draws
 from simlab.world.aggregate import Increments, Watched
 from simlab.world.strata import Strata
@@ -60,7 +61,7 @@ class TelemetryNoise:
 
     def reported(self, tick: int, increments: Increments) -> Increments:
         """Return the increments that are left when each record is lost with the same probability."""
-        if self.settings.lost == 0:
+        if self.settings.lost == 0 or increments.reported:
             return increments
         sums = {name: self._not_lost(name, tick, each) for name, each in increments.sums.items()}
         seen = increments.first_seen
@@ -156,6 +157,7 @@ class _Gathered:
         lanes = len(noise.lanes)
         self.metrics = sorted(watched.metrics)
         self.counts_users = watched.first_seen
+        self.quantiles = sorted(watched.quantiles)
         # Each tick's data stand at one position, so a look has at most as many parts as ticks can arrive in it. A missing look
         # leaves its ticks for later ones, but a ramp goes up once and perhaps, by a rollback, to nothing.
         of_ramp = len(strata.shares) + 1
@@ -165,12 +167,14 @@ class _Gathered:
         self._position = np.zeros(lanes, dtype=np.int64)
         self._nothing = np.zeros((self.parts, segments, len(ARMS), lanes))
         self._nobody = np.zeros((self.parts, len(strata.shares) - 1, segments, 2, lanes))
+        self._by_user = UsersGathered(sorted(watched.by_user), parts=self.parts, segments=segments, lanes=lanes)
         self._clear(np.ones(lanes, dtype=bool))
 
     def _clear(self, lanes: Bools) -> None:
         """Forget what these lanes have been given."""
         if lanes.all():
             self._sums: dict[str, list[Floats]] = {}
+            self._buckets = {name: np.zeros((BUCKETS, *self._nothing.shape)) for name in self.quantiles}
             self._first_seen = self._nobody
             self._part = np.zeros(len(lanes), dtype=np.int64)
             self._empty = np.ones(len(lanes), dtype=bool)
@@ -179,6 +183,7 @@ class _Gathered:
             return
         kept = ~lanes
         self._sums = {name: [values * kept for values in each] for name, each in self._sums.items()}
+        self._buckets = {name: counts * kept for name, counts in self._buckets.items()}
         self._first_seen = self._first_seen * kept
         self._part = self._part * kept
         self._empty = self._empty | lanes
@@ -192,6 +197,7 @@ class _Gathered:
         self._position = np.where(arrived, batch.position, self._position)
         self._empty = self._empty & ~arrived
         self._end = np.where(arrived, batch.tick + 1, self._end)
+        self._by_user.add(batch.increments.users, self.strata.allocation[batch.position], self._part, arrived)
         for part in range(self.parts):
             here = arrived & (self._part == part)
             if here.any():
@@ -208,6 +214,8 @@ class _Gathered:
                 if index == len(kept):
                     kept.append(np.zeros((self.parts, *values.shape)))
                 kept[index][part] += values if everywhere else np.where(here, values, 0.0)
+        for name, counts in batch.increments.buckets.items():
+            self._buckets[name][:, part] += np.where(here, counts, 0.0)
         if batch.increments.first_seen is not None:
             self._first_seen = self._first_seen.copy()
             self._first_seen[part] += np.where(here, batch.increments.first_seen, 0.0)
@@ -230,8 +238,11 @@ class _Gathered:
             shares=self._shares,
             missing=missing,
             one_armed=one_armed,
+            users=self._by_user.given(given),
+            buckets={name: counts * given for name, counts in self._buckets.items()},
         )
         self._start = np.where(given, self._end, self._start)
+        self._by_user.clear(given)
         self._clear(given)
         return look
 

@@ -13,16 +13,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import gammaincinv, ndtr
 
 from simlab.guardrails.look import Bools, Floats, Integers, Sums
-from simlab.scenario import DurationMetric, Proportion, Scenario
+from simlab.metrics import AmountMetric, DurationMetric, Metric, Proportion
+from simlab.scenario import Scenario
 from simlab.streams import stream_key, uniforms
 from simlab.world import draws
 from simlab.world.harms import NOT_YET, Exposure, HarmClock, harm_clock
+from simlab.world.people import NO_SPREAD
 from simlab.world.rates import rates_of
 from simlab.world.strata import strata_of
 
@@ -56,10 +59,19 @@ class Increments(NamedTuple):
         For each watched metric, float64[segments, arms, lanes].
     first_seen : float64[steps, segments, 2, lanes] or None
         Users seen for the first time, by the step that assigned them; None if nobody watches.
+    users : mapping of str to float64[terms, segments, 2, lanes]
+        For metrics judged user by user: by how much the sums of `UserSums` grew.
+    buckets : mapping of str to float64[buckets, segments, arms, lanes]
+        For metrics of which a quantile is watched.
+    reported : bool
+        The world has already left out what telemetry loses.
     """
 
     sums: Mapping[str, Sums]
     first_seen: Floats | None
+    users: Mapping[str, Floats] = MappingProxyType({})
+    buckets: Mapping[str, Floats] = MappingProxyType({})
+    reported: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,10 +84,14 @@ class Watched:
         Names of metrics.
     first_seen : bool
         Whether any rule counts users.
+    by_user, quantiles : frozenset of str
+        Names of metrics that are judged user by user, and of which quantiles are watched.
     """
 
     metrics: frozenset[str]
     first_seen: bool
+    by_user: frozenset[str] = frozenset()
+    quantiles: frozenset[str] = frozenset()
 
 
 class AggregateWorld:
@@ -105,7 +121,7 @@ class AggregateWorld:
         self.gamma = scenario.users.activity.gamma
         shares = np.array(list(scenario.users.shares.values()))
         self.users = np.round(scenario.users.count * shares[:, None] * self.strata.widths)
-        self.drawn = {
+        self.drawn: dict[str, Metric] = {
             name: metric
             for name, metric in scenario.metrics.items()
             if name in watched.metrics or any(harm.metric == name for harm in scenario.harms)
@@ -141,7 +157,7 @@ class AggregateWorld:
         for name, metric in self.drawn.items():
             if isinstance(metric, Proportion):
                 variance = metric.personal_cv**2 * (1 + 1 / self.gamma) / np.maximum(self.users, 1.0)
-                effect = self._lasting(f"{name}.effect", 1 / variance) if metric.personal_cv else np.ones((1, 1))
+                effect = self._lasting(f"{name}.effect", 1 / variance) if metric.personal_cv >= NO_SPREAD else np.ones((1, 1))
                 found[name] = np.ascontiguousarray(np.broadcast_to(effect, (self.users.size, len(self.lanes))))
         return found
 
@@ -165,7 +181,7 @@ class AggregateWorld:
             if isinstance(metric, Proportion):
                 key, chance = self.key(f"{name}.events"), self.chance(name, tick)
                 draws.draw_events(key, tick, first, chance, self.effects[name], requests, total)
-            else:
+            elif isinstance(metric, DurationMetric):
                 squares = np.empty(cells)
                 keys = (self.key(f"{name}.total"), self.key(f"{name}.squares"))
                 mu, sigma = log_normal(metric, factor=float(self.rates.factors[name][tick]))
@@ -259,8 +275,10 @@ class AggregatePath:
         self.onset = np.where(touched.any(axis=(0, 1)), np.minimum(self.onset, tick), self.onset)
         if isinstance(metric, Proportion):
             worse, units = self._harm_proportion(clock, tick, dose, sums)
-        else:
+        elif isinstance(metric, DurationMetric):
             worse, units = self._harm_duration(clock, metric, tick, dose, sums)
+        else:
+            raise TypeError(f"a {metric.kind} needs users one by one")
         treated = world.strata.treated[np.where(exposure.position > 0, exposure.position, exposure.highest)]
         draws.add_treated(worse, treated, self.harmed)
         exposed_units = np.zeros(world.shape)
@@ -279,9 +297,13 @@ class AggregatePath:
     def _harm_proportion(self, clock: HarmClock, tick: int, dose: Floats, sums: dict[str, Sums]) -> tuple[Floats, Floats]:
         name, harm = clock.harm.metric, clock.harm
         base = self.world.chance(name, tick)
-        effect = harm.add.value if harm.add is not None else base * ((harm.times or 1.0) - 1.0)
-        chance = np.minimum(1.0, dose * effect / max(1.0 - base, 1e-12))
+        effect = harm.add.value if harm.add is not None else base * abs((harm.times or 1.0) - 1.0)
         requests, events, _ = sums[name]
+        if self.world.drawn[name].worse == "down":
+            taken = self._thinned(f"{clock.stream}.events", tick, events, np.minimum(1.0, dose * effect / base))
+            sums[name] = Sums(requests, events - taken, events - taken)
+            return taken, taken
+        chance = np.minimum(1.0, dose * effect / max(1.0 - base, 1e-12))
         added = self._thinned(f"{clock.stream}.events", tick, requests - events, chance)
         sums[name] = Sums(requests, events + added, events + added)
         return added, added
@@ -315,8 +337,8 @@ class AggregatePath:
         return out
 
 
-def log_normal(metric: DurationMetric, *, factor: float) -> tuple[float, float]:
-    """Return mu and sigma of a log-normal from its median and 99th percentile, in log seconds."""
+def log_normal(metric: DurationMetric | AmountMetric, *, factor: float) -> tuple[float, float]:
+    """Return mu and sigma of a log-normal from its median and 99th percentile, in logs of its unit."""
     mu = math.log(metric.median * factor)
     return mu, (math.log(metric.p99) - math.log(metric.median)) / 2.3263478740408408
 

@@ -1,0 +1,280 @@
+"""The individual world: users one by one, behind the same face as the aggregate one.
+
+Every lane has users with a gamma activity, a hashed bucket that sticks (so that how many users a stratum holds is chance), and a
+personal effect on each metric. Their sessions come one by one; what is measured of each is drawn whoever is exposed. A path marks
+which users were seen, exposed and harmed, so that different users are counted, not estimated.
+
+A tick costs the visits that happen in it, and memory holds every user of every lane of a block: `LANES_TIMES_USERS` at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from simlab.guardrails.look import ARMS, BUCKETS, Bools, Floats, Integers, Sums
+from simlab.metrics import AmountMetric, CountMetric, DurationMetric, Metric, Proportion
+from simlab.scenario import Scenario
+from simlab.streams import stream_key
+from simlab.world import tallies, visits
+from simlab.world.aggregate import Increments, Watched, log_normal
+from simlab.world.harms import NOT_YET, Exposure, HarmClock, harm_clock
+from simlab.world.people import Population, Seats, Words, population
+from simlab.world.rates import rates_of
+from simlab.world.strata import strata_of
+from simlab.world.tallies import Bits, Small
+from simlab.world.visits import Keys, Visits
+
+LANES_TIMES_USERS = 2_000_000
+"""Users of all lanes of a block that are held at once: 12 bytes each, and about 25 for each path and metric judged by user."""
+
+USER_TERMS = 6
+
+
+def lanes_at_once(scenario: Scenario) -> int:
+    """Return how many lanes of a scenario's individual world fit in a block."""
+    return max(1, LANES_TIMES_USERS // scenario.users.count)
+
+
+class IndividualWorld:
+    """The world of one scenario for one block of lanes, user by user.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What the world is like.
+    lanes : int64[lanes]
+        Consecutive lane numbers.
+    seed : int
+        Of the study.
+    watched : Watched
+        What is looked at; nothing else is drawn.
+    """
+
+    def __init__(self, scenario: Scenario, lanes: Integers, *, seed: int, watched: Watched) -> None:
+        self.scenario = scenario
+        self.clock = scenario.clock
+        self.lanes = lanes
+        self.seed = seed
+        self.watched = watched
+        self.strata = strata_of(scenario.rollout)
+        self.segments = tuple(scenario.users.shares)
+        self.rates = rates_of(scenario)
+        self.sizes = seats_by_segment(scenario)
+        self.stay = 0 if scenario.users.stay is None else self.clock.ticks(scenario.users.stay)
+        self.drawn = {
+            name: metric
+            for name, metric in scenario.metrics.items()
+            if name in watched.metrics or any(harm.metric == name for harm in scenario.harms)
+        }
+        self.harms = tuple(
+            harm_clock(harm, clock=self.clock, strata=self.strata, lanes=lanes, seed=seed) for harm in scenario.harms
+        )
+        salt = stream_key(0, f"salt.{scenario.rollout.salt}")
+        names = ("sessions", "visit", "who", "pages", "people", "lives", "bucket")
+        self.keys = Keys(*(self.key(name) for name in names))._replace(bucket=self.key("bucket") ^ salt)
+
+    def key(self, name: str) -> np.uint64:
+        """Return the key of one of this world's streams."""
+        return stream_key(self.seed, f"world.individual.{name}")
+
+    @cached_property
+    def population(self) -> Population:
+        """How active each seat of each lane is."""
+        gamma = self.scenario.users.activity.gamma
+        return population(self.key("activity"), int(self.lanes[0]), len(self.lanes), sizes=self.sizes, gamma=gamma)
+
+    def draw(self, tick: int) -> Visits:
+        """Return the noise of a tick: the one place where a world draws without knowing who is exposed."""
+        pages = self.scenario.users.pages
+        mean = self.rates.requests[:, tick] / pages * self.population.activity / self.sizes
+        found = visits.draw_visits(
+            self.keys, tick, int(self.lanes[0]),
+            population=self.population, mean=mean, pages=pages, stay=self.stay, cuts=self.strata.cuts,
+        )  # fmt: skip
+        return found._replace(values={name: self._measured(name, metric, found) for name, metric in self.drawn.items()})
+
+    def _measured(self, name: str, metric: Metric, found: Visits) -> Floats:
+        """Return what is measured of each request, without any harm."""
+        value = np.empty(len(found.seat))
+        unit, factor = unit_of(metric, found), float(self.rates.factors[name][found.tick])
+        effect = self.key(f"{name}.effect")
+        if isinstance(metric, Proportion):
+            chance = min(1.0, metric.normal * factor)
+            visits.draw_proportion(self.key(f"{name}.events"), effect, chance, metric.personal_cv, unit, found.person, value)
+        elif isinstance(metric, CountMetric):
+            mean = metric.mean * factor
+            visits.draw_count(self.key(f"{name}.count"), effect, mean, metric.personal_cv, unit, found.person, value)
+        elif isinstance(metric, AmountMetric):
+            mu, sigma = log_normal(metric, factor=factor)
+            keys, cap = (self.key(f"{name}.some"), self.key(f"{name}.amount")), metric.cap or math.inf
+            visits.draw_amount(keys, effect, metric.some, metric.personal_cv, mu, sigma, cap, unit, found.person, value)
+        else:
+            mu, sigma = log_normal(metric, factor=factor)
+            visits.draw_duration(self.key(f"{name}.duration"), mu, sigma, unit, value)
+        return value
+
+    def begin(self, *, harmed: bool) -> IndividualPath:
+        """Return a path that starts at tick 0, with the harms or as the harmless twin."""
+        return IndividualPath(self, self.harms if harmed else ())
+
+
+def seats_by_segment(scenario: Scenario) -> Integers:
+    """Return how many users each segment has, int64[segments]; at least one each."""
+    shares = np.array(list(scenario.users.shares.values()))
+    return np.maximum(1, np.round(scenario.users.count * shares)).astype(np.int64)
+
+
+def unit_of(metric: Metric, found: Visits) -> Words:
+    """Return the keys of the units of a metric: what is measured once for a user does not depend on the request."""
+    return found.person if metric.per == "user" else found.request
+
+
+@dataclass
+class _ByUser:
+    """A metric's totals and units by user in an allocation, [2, lanes, seats], and in which."""
+
+    held: Floats
+    since: Seats
+
+
+class IndividualPath:
+    """One path through the world: what one policy's exposure makes of the noise.
+
+    Attributes
+    ----------
+    onset : int64[lanes]
+        First tick whose data a harm could change; `NOT_YET` if there was none.
+    harm_units : dict of str to float64[lanes]
+        By metric: events, counts, amounts or seconds that a harm made worse.
+    """
+
+    def __init__(self, world: IndividualWorld, harms: tuple[HarmClock, ...]) -> None:
+        self.world = world
+        self.harms = harms
+        lanes, seats = len(world.lanes), int(world.sizes.sum())
+        self.onset = np.full(lanes, NOT_YET)
+        self.harm_units = {clock.harm.metric: np.zeros(lanes) for clock in world.harms}
+        self._exposed, self._harmed = np.zeros(lanes), np.zeros(lanes)
+        self._bits = np.zeros((lanes, seats), dtype=np.uint8)
+        self._lives = np.zeros((lanes, seats if world.stay else 0), dtype=np.int32)
+        self._reached = np.full((len(world.strata.treated), lanes), NOT_YET)
+        self._by_user = {
+            name: _ByUser(np.zeros((2, lanes, seats)), np.zeros((lanes, seats), dtype=np.int32))
+            for name in sorted(world.watched.by_user)
+        }
+
+    def advance(self, noise: Visits, exposure: Exposure) -> Increments:
+        """Return what happened during the noise's tick under an exposure, and count whom it hurt."""
+        world = self.world
+        for step in range(1, len(self._reached)):
+            first_time = (exposure.position >= step) & (self._reached[step] == NOT_YET)
+            self._reached[step][first_time] = noise.tick
+        treated, control_from = world.strata.treated[exposure.position], world.strata.control_from[exposure.position]
+        arm, first = np.empty(len(noise.seat), dtype=np.int8), np.empty(len(noise.seat), dtype=bool)
+        tallies.arms_of(noise.begins, noise.stratum, treated, control_from, arm)
+        tallies.meet(noise.begins, noise.seat, noise.life, arm, self._bits, self._lives, self._exposed, first)
+        values = dict(noise.values)
+        for clock in self.harms:
+            intensity = clock.intensity(noise.tick, self._reached)
+            if intensity.any():
+                self._harm(clock, noise, intensity, exposure, values, first)
+        weight = np.ones(len(noise.seat), dtype=np.uint8)
+        tallies.lose(stream_key(world.seed, "telemetry.lost"), world.scenario.telemetry.lost, noise.request, weight)
+        tallies.report(noise.begins, noise.seat, arm, weight, self._bits, first)
+        return self._told(noise, exposure, arm, first, weight, values)
+
+    def truth(self, tick: int) -> Bools:
+        """Return whether a harm that has touched this lane is under way, bool[lanes]; for people only."""
+        under_way = np.zeros(len(self.onset), dtype=bool)
+        for clock in self.harms:
+            under_way |= clock.is_under_way(tick, self._reached)
+        return under_way & (self.onset <= tick)
+
+    def users_exposed(self) -> Floats:
+        """Return the number of different users exposed so far, float64[lanes]."""
+        return self._exposed.copy()
+
+    def users_harmed(self) -> Floats:
+        """Return the number of different exposed users with a unit worse than under control, float64[lanes]."""
+        return self._harmed.copy()
+
+    def _harm(
+        self, clock: HarmClock, noise: Visits, intensity: Floats, exposure: Exposure, values: dict[str, Floats], first: Bools
+    ) -> None:
+        """Apply one harm to `values`, and count those harmed."""
+        world, name = self.world, clock.harm.metric
+        dose = clock.dose(intensity, exposure, world.strata)
+        self.onset = np.where((dose > 0).any(axis=0), np.minimum(self.onset, noise.tick), self.onset)
+        only = -1 if clock.harm.segment is None else world.segments.index(clock.harm.segment)
+        doses, metric, before = np.empty(len(noise.seat)), world.drawn[name], values[name]
+        tallies.doses_of(noise.begins, noise.segment, noise.stratum, dose, only, doses)
+        values[name] = self._worsened(clock, metric, noise, doses, before)
+        worse = values[name] != before
+        if isinstance(metric, DurationMetric):
+            worse = (values[name] > metric.harmed_above) & (before <= metric.harmed_above)
+        treated = world.strata.treated[np.where(exposure.position > 0, exposure.position, exposure.highest)]
+        tallies.count_harmed(
+            noise.begins, noise.seat, noise.stratum, treated, counted(metric, noise, first), worse,
+            np.abs(values[name] - before), self._bits, self._harmed, self.harm_units[name],
+        )  # fmt: skip
+
+    def _worsened(self, clock: HarmClock, metric: Metric, noise: Visits, doses: Floats, before: Floats) -> Floats:
+        """Return a metric's values with a harm, the base draws unmoved."""
+        harm, world, unit, value = clock.harm, self.world, unit_of(metric, noise), before.copy()
+        key, times, add = stream_key(world.seed, f"{clock.stream}.events"), harm.times or 1.0, harm.add.value if harm.add else 0.0
+        if isinstance(metric, Proportion):
+            base = min(1.0, metric.normal * float(world.rates.factors[harm.metric][noise.tick]))
+            effect = add or base * abs(times - 1.0)
+            if metric.worse == "up":
+                tallies.more_events(key, min(1.0, effect / max(1.0 - base, 1e-12)), unit, doses, value)
+            else:
+                tallies.fewer_events(key, min(1.0, effect / base), unit, doses, value)
+        elif isinstance(metric, CountMetric) and metric.worse == "up":
+            mean = metric.mean * float(world.rates.factors[harm.metric][noise.tick]) * (times - 1.0)
+            of_person = world.key(f"{harm.metric}.effect")
+            tallies.more_counts(key, of_person, mean, metric.personal_cv, unit, noise.person, doses, value)
+        elif isinstance(metric, CountMetric):
+            tallies.fewer_events(key, 1.0 - times, unit, doses, value)
+        else:
+            value = value * (1.0 + (times - 1.0) * doses) + add * doses
+        return value
+
+    def _told(
+        self, noise: Visits, exposure: Exposure, arm: Small, first: Bools, weight: Bits, values: Mapping[str, Floats]
+    ) -> Increments:
+        """Return the sums of what is reported."""
+        world, lanes, segments = self.world, len(self.world.lanes), len(self.world.segments)
+        sums, users, buckets = {}, {}, {}
+        for name in sorted(world.watched.metrics):
+            metric = world.drawn[name]
+            units = counted(metric, noise, first)
+            observations, total, squares = np.zeros((3, segments, len(ARMS), lanes))
+            tallies.tally(noise.begins, noise.segment, arm, units, weight, values[name], observations, total, squares)
+            sums[name] = Sums(observations, total, total if isinstance(metric, Proportion) else squares)
+            if name in world.watched.by_user:
+                users[name] = np.zeros((USER_TERMS, segments, 2, lanes))
+                kept = self._by_user[name]
+                tallies.tally_users(
+                    noise.begins, noise.seat, noise.life, noise.segment, arm, units, weight, values[name],
+                    world.strata.allocation[exposure.position], kept.since, kept.held, users[name],
+                )  # fmt: skip
+            if name in world.watched.quantiles:
+                buckets[name] = np.zeros((BUCKETS, segments, len(ARMS), lanes))
+                tallies.tally_buckets(noise.begins, noise.segment, arm, weight, values[name], buckets[name])
+        seen = None
+        if world.watched.first_seen:
+            seen = np.zeros((len(world.strata.treated) - 1, segments, 2, lanes))
+            tallies.count_first(noise.begins, noise.segment, noise.stratum, arm, first, world.strata.cohort, seen)
+        return Increments(sums, seen, users, buckets, reported=True)
+
+
+def counted(metric: Metric, noise: Visits, first: Bools) -> Bools:
+    """Return which requests give an observation of a metric, bool[requests]."""
+    if metric.per == "user":
+        return first
+    return noise.opens if metric.per == "session" else np.ones(len(noise.seat), dtype=bool)
