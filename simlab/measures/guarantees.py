@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from simlab.guardrails.guardrail import Guardrail
 from simlab.guardrails.policy import Policy
 from simlab.guardrails.rule import Assumption, Guarantee, Takes
+from simlab.guardrails.signal import Signal
 from simlab.metrics import AmountMetric, CountMetric, DurationMetric, Proportion
 from simlab.scenario import Scenario
 from simlab.world.strata import strata_of
@@ -70,27 +71,32 @@ def _check(policy: str, index: int, guardrail: Guardrail, scenario: Scenario) ->
     return GuaranteeCheck(policy, index, guardrail.rule.key, guarantee.claim, guarantee.exact, broken)
 
 
+def _linked(signal: Signal, scenario: Scenario) -> Iterator[str]:
+    """Yield how users who return link the looks of a signal."""
+    metric = scenario.metrics.get(signal.watch or "")
+    alike = isinstance(metric, Proportion | CountMetric | AmountMetric) and metric.personal_cv > 0 and metric.per != "user"
+    if alike and signal.unit == "request":
+        yield "request-level variance with returning users"
+    if alike and signal.unit == "user" and strata_of(scenario.rollout).allocation[-1] > 1:
+        yield "the ramp takes users from control, who link what they did before with what they do after"
+
+
 def _broken(guarantee: Guarantee, guardrail: Guardrail, scenario: Scenario) -> Iterator[str]:
     """Yield what breaks the assumptions that matter to the claim."""
     needed = set(guarantee.assumptions) - (set() if guarantee.exact else _ASYMPTOTIC_BEARS)
     signal = guardrail.signal
     metric = scenario.metrics.get(signal.watch or "")
     if Assumption.INDEPENDENT in needed:
-        alike = isinstance(metric, Proportion | CountMetric | AmountMetric) and metric.personal_cv > 0 and metric.per != "user"
-        if alike and signal.unit == "request":
-            yield "request-level variance with returning users"
-        if alike and signal.unit == "user" and strata_of(scenario.rollout).allocation[-1] > 1:
-            yield "the ramp takes users from control, who link what they did before with what they do after"
+        yield from _linked(signal, scenario)
         if signal.over > guardrail.every:
             yield "looks share data through their window"
     if Assumption.KNOWN_VARIANCE in needed and (signal.compare is not None or signal.baseline is not None):
         yield "the variance is estimated from the data (plug-in)"
     if Assumption.NORMAL in needed and guardrail.rule.takes is Takes.STANDARDISED:
         yield "counts and durations are only nearly normal"
-    if Assumption.BOUNDED in needed and isinstance(metric, DurationMetric | CountMetric):
+    capped = isinstance(metric, AmountMetric) and metric.cap is not None
+    if Assumption.BOUNDED in needed and isinstance(metric, DurationMetric | CountMetric | AmountMetric) and not capped:
         yield f"{metric.kind}s are not bounded"
-    if Assumption.BOUNDED in needed and isinstance(metric, AmountMetric) and metric.cap is None:
-        yield "amounts without a cap are not bounded"
     if Assumption.CONSTANT_SHARES in needed and _ratio_moves(scenario):
         yield "the ramp moves the ratio of the arms under a constant-ratio test"
     planned, possible = getattr(guardrail.rule, "looks", 1), scenario.horizon // guardrail.every

@@ -37,9 +37,7 @@ def arms_of(begins: Integers, stratum: Small, treated: Integers, control_from: I
 
 
 @njit(cache=True)
-def meet(
-    begins: Integers, seat: Seats, life: Seats, arm: Small, bits: Bits, lives: Seats, exposed: Floats, first: Bools
-) -> None:
+def meet(begins: Integers, seat: Seats, life: Seats, arm: Small, bits: Bits, lives: Seats, exposed: Floats, first: Bools) -> None:
     """Fill `first` [requests]: the first of a user since a step assigned them; mark and count the newly exposed."""
     stays = lives.shape[1] > 0
     for lane in range(len(begins) - 1):
@@ -136,6 +134,17 @@ def lose(key: np.uint64, chance: float, request: Words, weight: Bits) -> None:
     for at in range(len(weight)):
         if word_uniform(request[at], key) < chance:
             weight[at] = 0
+
+
+@njit(cache=True)
+def drop(key: np.uint64, effect: np.uint64, share: float, cv: float, person: Words, dose: Floats, arm: Small) -> None:
+    """Take people out of the data of treatment, each with probability `share` times the personal effect and the dose."""
+    for at in range(len(arm)):
+        chance = 0.0
+        if arm[at] == TREATMENT and dose[at] > 0.0:
+            chance = share * dose[at] * effect_of(person[at], effect, cv)
+        if word_uniform(person[at], key) < chance:
+            arm[at] = OUTSIDE
 
 
 @njit(cache=True)
