@@ -322,12 +322,49 @@ Drift = Annotated[
 
 
 @settings
+class LateRecords:
+    """A `share` of records that comes out of order, each later than its tick's end `by` some time."""
+
+    share: Share
+    by: DurationSpan
+
+
+@settings
+class DeadTime:
+    """A pipeline that is dead from `at` on, `for` a time; then all that it held back comes at once."""
+
+    at: Duration
+    for_: Period
+
+
+@settings
 class Telemetry:
-    """What is seen of the world, and when: delay, share of records lost, share of looks that never come."""
+    """What is seen of the world, and when.
+
+    A tick's data are closed after `delay`, and not before the `watermark`; what is `late` by more is dropped. More may be lost in
+    one arm (`lost_in`), and some records come twice (`duplicated`).
+    """
 
     delay: DurationSpan = Span(0, 0)
     lost: Annotated[Share, Lt(1)] = 0.0
     missing_looks: Annotated[Share, Lt(1)] = 0.0
+    lost_in: dict[Literal["treatment", "control"], Annotated[Share, Lt(1)]] | None = None
+    late: LateRecords | None = None
+    watermark: Duration = 0
+    duplicated: Share = 0.0
+    dead: tuple[DeadTime, ...] = ()
+
+    @property
+    def loss(self) -> tuple[float, float, float]:
+        """Probability that a record never counts, in treatment, in control and elsewhere."""
+        kept = 1.0 - self.lost
+        if self.late is not None:
+            low, high = self.late.by.low, self.late.by.high
+            after = min(1.0, max(0.0, (high - self.watermark) / (high - low))) if high > low else float(high > self.watermark)
+            kept *= 1.0 - self.late.share * after
+        more = self.lost_in or {}
+        treated, control = (1.0 - kept * (1.0 - more.get(arm, 0.0)) for arm in ("treatment", "control"))
+        return treated, control, 1.0 - kept
 
 
 @settings
@@ -408,6 +445,7 @@ def _mistakes(scenario: Scenario, document: Document) -> Iterator[Mistake]:
     yield from _mistakes_in_metrics(scenario, document)
     yield from _mistakes_in_detail(scenario, document)
     yield from _mistakes_in_rollout(scenario, document)
+    yield from _mistakes_in_telemetry(scenario, document)
     yield from _mistakes_in_names(scenario, document)
     for index, harm in enumerate(scenario.harms):
         yield from _mistakes_in_harm(scenario, harm, document, ("harms", index))
@@ -481,6 +519,13 @@ def _mistakes_in_rollout(scenario: Scenario, document: Document) -> Iterator[Mis
             yield document.mistake(path, "ramp", "only the last step may soak for the rest")
     if scenario.rollout.begins >= scenario.horizon:
         yield document.mistake(("rollout", "begins"), "time", "the rollout begins after the horizon")
+
+
+def _mistakes_in_telemetry(scenario: Scenario, document: Document) -> Iterator[Mistake]:
+    times: list[tuple[Path, int]] = [(("dead", index, "at"), dead.at) for index, dead in enumerate(scenario.telemetry.dead)]
+    for path, time in [(("watermark",), scenario.telemetry.watermark), *times]:
+        if time >= scenario.horizon:
+            yield document.mistake(("telemetry", *path), "time", "is after the horizon")
 
 
 def _mistakes_in_names(scenario: Scenario, document: Document) -> Iterator[Mistake]:

@@ -188,7 +188,9 @@ class IndividualPath:
         if not come.all():
             noise, arm, first = kept(noise, come), arm[come], first[come]
         values, weight = dict(noise.values), np.ones(len(noise.seat), dtype=np.uint8)
-        tallies.lose(stream_key(world.seed, "telemetry.lost"), world.scenario.telemetry.lost, noise.request, weight)
+        told, names = world.scenario.telemetry, ("telemetry.lost", "telemetry.duplicated")
+        lost, twice = (stream_key(world.seed, name) for name in names)
+        tallies.lose((lost, twice), np.array(told.loss), told.duplicated, noise.request, arm, weight)
         for drift in world.scenario.drift:
             if isinstance(drift, InTreatment) and drift.metric in values:
                 self._drift(drift, noise, arm, values)

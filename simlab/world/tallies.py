@@ -129,11 +129,15 @@ def more_counts(
 
 
 @njit(cache=True)
-def lose(key: np.uint64, chance: float, request: Words, weight: Bits) -> None:
-    """Set the `weight` [requests] of what telemetry loses to nothing."""
+def lose(
+    keys: tuple[np.uint64, np.uint64], loss: Floats, twice: float, request: Words, arm: Small, weight: Bits
+) -> None:
+    """Set the `weight` [requests] of what telemetry loses, with probability `loss` [arms], to 0, and of what comes twice to 2."""
     for at in range(len(weight)):
-        if word_uniform(request[at], key) < chance:
+        if word_uniform(request[at], keys[0]) < loss[arm[at]]:
             weight[at] = 0
+        elif word_uniform(request[at], keys[1]) < twice:
+            weight[at] = 2
 
 
 @njit(cache=True)
