@@ -153,7 +153,22 @@ class Onset:
 
 
 @settings
+class Flattered:
+    """Another metric that looks better while the harm is on: a proxy that points the wrong way."""
+
+    metric: Name
+    times: Factor
+
+
+@settings
 class _Harm:
+    """What all harms have in common.
+
+    What `survives_rollback` `fades` with that half-life. With users one by one it can do more, to the users whom it reaches: it
+    `turns_away` a share of their requests, which never happen; `drops_users` from the data of treatment by a second hash, in
+    proportion to their personal effect on the metric; leaves a share of those it made worse `silent`; and `flatters` a metric.
+    """
+
     name: Name
     metric: Name
     onset: Onset
@@ -163,6 +178,11 @@ class _Harm:
     lasts: Period | None = None
     spill_to_control: Share = 0.0
     survives_rollback: Share = 0.0
+    fades: Period | None = None
+    turns_away: Share = 0.0
+    drops_users: Share = 0.0
+    silent: Share = 0.0
+    flatters: Flattered | None = None
 
 
 @settings
@@ -190,7 +210,31 @@ class FlapHarm(_Harm):
     rises: Duration = 0
 
 
-Harm = Annotated[StepHarm | LeakHarm | FlapHarm, Discriminator("shape")]
+@settings
+class LatentHarm(_Harm):
+    """Nothing until it has been `dormant` for a time after its onset, uniform by lane; then the whole effect."""
+
+    shape: Literal["latent"]
+    dormant: DurationSpan
+
+
+@settings
+class LearningHarm(_Harm):
+    """An effect that people learn: 1 - exp(-`per_day` times the days since the onset) of the whole."""
+
+    shape: Literal["learning"]
+    per_day: Annotated[Real, Gt(0)]
+
+
+@settings
+class CliffHarm(_Harm):
+    """The whole effect while more than a share of users is exposed, as of a resource that runs out; none below."""
+
+    shape: Literal["cliff"]
+    above: Annotated[Share, Lt(1)]
+
+
+Harm = Annotated[StepHarm | LeakHarm | FlapHarm | LatentHarm | LearningHarm | CliffHarm, Discriminator("shape")]
 
 
 @settings
@@ -239,16 +283,88 @@ class MixDrift:
     over: Duration = 0
 
 
-Drift = Annotated[CycleDrift | TrendDrift | SpikeDrift | MixDrift, Discriminator("shape")]
+@settings
+class WeeklyDrift:
+    """A metric that is different on some days of the week."""
+
+    shape: Literal["weekly"]
+    name: Name
+    metric: Name
+    days: Annotated[dict[Weekday, Factor], MinLen(1)]
+
+
+@settings
+class NoveltyDrift:
+    """A new thing draws attention: a factor in treatment from the first exposure on, which fades with a half-life. No harm."""
+
+    shape: Literal["novelty"]
+    name: Name
+    metric: Name
+    times: Factor
+    fades: Period
+
+
+@settings
+class WarmUpDrift:
+    """Cold caches after a deploy: a factor in treatment, `for` a time after every step of the ramp. No harm."""
+
+    shape: Literal["warm-up"]
+    name: Name
+    metric: Name
+    times: Factor
+    for_: Period
+
+
+InTreatment = NoveltyDrift | WarmUpDrift
+Drift = Annotated[
+    CycleDrift | TrendDrift | SpikeDrift | MixDrift | WeeklyDrift | NoveltyDrift | WarmUpDrift, Discriminator("shape")
+]
+
+
+@settings
+class LateRecords:
+    """A `share` of records that comes out of order, each later than its tick's end `by` some time."""
+
+    share: Share
+    by: DurationSpan
+
+
+@settings
+class DeadTime:
+    """A pipeline that is dead from `at` on, `for` a time; then all that it held back comes at once."""
+
+    at: Duration
+    for_: Period
 
 
 @settings
 class Telemetry:
-    """What is seen of the world, and when: delay, share of records lost, share of looks that never come."""
+    """What is seen of the world, and when.
+
+    A tick's data are closed after `delay`, and not before the `watermark`; what is `late` by more is dropped. More may be lost in
+    one arm (`lost_in`), and some records come twice (`duplicated`).
+    """
 
     delay: DurationSpan = Span(0, 0)
     lost: Annotated[Share, Lt(1)] = 0.0
     missing_looks: Annotated[Share, Lt(1)] = 0.0
+    lost_in: dict[Literal["treatment", "control"], Annotated[Share, Lt(1)]] | None = None
+    late: LateRecords | None = None
+    watermark: Duration = 0
+    duplicated: Share = 0.0
+    dead: tuple[DeadTime, ...] = ()
+
+    @property
+    def loss(self) -> tuple[float, float, float]:
+        """Probability that a record never counts, in treatment, in control and elsewhere."""
+        kept = 1.0 - self.lost
+        if self.late is not None:
+            low, high = self.late.by.low, self.late.by.high
+            after = min(1.0, max(0.0, (high - self.watermark) / (high - low))) if high > low else float(high > self.watermark)
+            kept *= 1.0 - self.late.share * after
+        more = self.lost_in or {}
+        treated, control = (1.0 - kept * (1.0 - more.get(arm, 0.0)) for arm in ("treatment", "control"))
+        return treated, control, 1.0 - kept
 
 
 @settings
@@ -329,6 +445,7 @@ def _mistakes(scenario: Scenario, document: Document) -> Iterator[Mistake]:
     yield from _mistakes_in_metrics(scenario, document)
     yield from _mistakes_in_detail(scenario, document)
     yield from _mistakes_in_rollout(scenario, document)
+    yield from _mistakes_in_telemetry(scenario, document)
     yield from _mistakes_in_names(scenario, document)
     for index, harm in enumerate(scenario.harms):
         yield from _mistakes_in_harm(scenario, harm, document, ("harms", index))
@@ -357,27 +474,38 @@ def _mistakes_in_metrics(scenario: Scenario, document: Document) -> Iterator[Mis
 def _mistakes_in_detail(scenario: Scenario, document: Document) -> Iterator[Mistake]:
     """Yield what the chosen detail of users cannot do."""
     users = scenario.users
-    if users.detail == "individual":
-        if users.count > MAX_USERS:
-            problem = f"at most {MAX_USERS:,} users are simulated one by one"
-            yield document.mistake(("users", "count"), "detail", problem, "write detail: aggregate")
-        if scenario.traffic.requests * scenario.tick > MAX_USERS:
-            problem = f"at most {MAX_USERS:,} requests a tick are simulated one by one"
-            yield document.mistake(("traffic", "requests"), "detail", problem, "write detail: aggregate, or a shorter tick")
-        if len(scenario.rollout.steps) > MAX_STEPS:
-            yield document.mistake(("rollout", "steps"), "detail", f"at most {MAX_STEPS} steps with users one by one")
+    if users.detail == "aggregate":
+        for path, problem in _needs_users(scenario):
+            yield document.mistake(path, "detail", problem, "write users.detail: individual")
         return
-    hint = "write users.detail: individual"
-    for key, given in (("pages", users.pages != 1), ("stay", users.stay is not None)):
-        if given:
-            yield document.mistake(("users", key), "detail", "needs users one by one", hint)
+    hint = "write detail: aggregate"
+    if users.count > MAX_USERS:
+        yield document.mistake(("users", "count"), "detail", f"at most {MAX_USERS:,} users are simulated one by one", hint)
+    if scenario.traffic.requests * scenario.tick > MAX_USERS:
+        problem = f"at most {MAX_USERS:,} requests a tick are simulated one by one"
+        yield document.mistake(("traffic", "requests"), "detail", problem, f"{hint}, or a shorter tick")
+    if len(scenario.rollout.steps) > MAX_STEPS:
+        yield document.mistake(("rollout", "steps"), "detail", f"at most {MAX_STEPS} steps with users one by one", hint)
+
+
+def _needs_users(scenario: Scenario) -> Iterator[tuple[Path, str]]:
+    """Yield where a scenario asks for what only users one by one have, and why."""
+    users, plainly = scenario.users, "needs users one by one"
+    of_users = {"pages": users.pages != 1, "stay": users.stay is not None}
+    yield from ((("users", key), plainly) for key, given in of_users.items() if given)
+    for index, harm in enumerate(scenario.harms):
+        asked = [key for key in ("turns_away", "drops_users", "silent", "flatters") if getattr(harm, key)]
+        yield from ((("harms", index, key), plainly) for key in asked)
+    for index, drift in enumerate(scenario.drift):
+        if isinstance(drift, InTreatment):
+            yield ("drift", index, "shape"), f"{drift.shape} in one arm {plainly}"
     for name, metric in scenario.metrics.items():
         if isinstance(metric, CountMetric | AmountMetric):
             article = "an" if metric.kind == "amount" else "a"
-            problem = f"{article} {metric.kind} needs users one by one: sums over cells do not say how unequal its values are"
-            yield document.mistake(("metrics", name, "kind"), "detail", problem, hint)
+            problem = f"{article} {metric.kind} {plainly}: sums over cells do not say how unequal its values are"
+            yield ("metrics", name, "kind"), problem
         elif metric.per != "request":
-            yield document.mistake(("metrics", name, "per"), "detail", f"a {metric.per} as unit needs users one by one", hint)
+            yield ("metrics", name, "per"), f"a {metric.per} as unit {plainly}"
 
 
 def _mistakes_in_rollout(scenario: Scenario, document: Document) -> Iterator[Mistake]:
@@ -391,6 +519,13 @@ def _mistakes_in_rollout(scenario: Scenario, document: Document) -> Iterator[Mis
             yield document.mistake(path, "ramp", "only the last step may soak for the rest")
     if scenario.rollout.begins >= scenario.horizon:
         yield document.mistake(("rollout", "begins"), "time", "the rollout begins after the horizon")
+
+
+def _mistakes_in_telemetry(scenario: Scenario, document: Document) -> Iterator[Mistake]:
+    times: list[tuple[Path, int]] = [(("dead", index, "at"), dead.at) for index, dead in enumerate(scenario.telemetry.dead)]
+    for path, time in [(("watermark",), scenario.telemetry.watermark), *times]:
+        if time >= scenario.horizon:
+            yield document.mistake(("telemetry", *path), "time", "is after the horizon")
 
 
 def _mistakes_in_names(scenario: Scenario, document: Document) -> Iterator[Mistake]:
@@ -413,7 +548,11 @@ def _mistakes_in_harm(scenario: Scenario, harm: _Harm, document: Document, path:
         yield _unknown(document, (*path, "metric"), "metric", harm.metric, dict(scenario.metrics))
     if harm.segment is not None and harm.segment not in scenario.users.segments:
         yield _unknown(document, (*path, "segment"), "segment", harm.segment, dict(scenario.users.segments))
-    if (harm.add is None) == (harm.times is None):
+    if harm.flatters is not None and harm.flatters.metric not in scenario.metrics:
+        place = (*path, "flatters", "metric")
+        yield _unknown(document, place, "metric", harm.flatters.metric, dict(scenario.metrics))
+    without = (harm.turns_away or harm.drops_users) and harm.add is None and harm.times is None
+    if (harm.add is None) == (harm.times is None) and not without:
         yield document.mistake(path, "harm", "must say either add or times")
     elif metric is not None:
         yield from _mistakes_in_effect(harm, metric, document, path)
@@ -461,10 +600,16 @@ def planned_onset(scenario: Scenario, onset: Onset) -> int:
     return start + onset.wait
 
 
-def _mistakes_in_drift(
-    scenario: Scenario, drift: CycleDrift | TrendDrift | SpikeDrift | MixDrift, document: Document, path: Path
-) -> Iterator[Mistake]:
+def _mistakes_in_drift(scenario: Scenario, drift: Drift, document: Document, path: Path) -> Iterator[Mistake]:
     if isinstance(drift, MixDrift):
+        return
+    if isinstance(drift, WeeklyDrift | InTreatment):
+        known = scenario.metrics.get(drift.metric)
+        if known is None:
+            yield _unknown(document, (*path, "metric"), "metric", drift.metric, dict(scenario.metrics))
+        largest = max(drift.days.values()) if isinstance(drift, WeeklyDrift) else drift.times
+        if isinstance(known, Proportion) and known.normal * largest > 1:
+            yield document.mistake(path, "probability", "makes a probability over 1")
         return
     if (drift.traffic is None) == (drift.metric is None):
         yield document.mistake(path, "drift", "must say either traffic, or metric and times")

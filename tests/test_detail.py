@@ -79,3 +79,46 @@ def test_a_harm_makes_its_metric_worse(metric: dict[str, Any], effect: dict[str,
     harm = {key: value for key, value in SCENARIO["harms"][0].items() if key != "add"} | effect
     metrics = {**SCENARIO["metrics"], "errors": {**SCENARIO["metrics"]["errors"], **metric}}
     assert problem in told(changed(SCENARIO, harms=[harm], metrics=metrics))
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"silent": "50%"}, "error[detail]: harms[0].silent: needs users one by one"),
+        ({"turns_away": "5%"}, "error[detail]: harms[0].turns_away: needs users one by one"),
+        ({"drops_users": "5%"}, "error[detail]: harms[0].drops_users: needs users one by one"),
+        (
+            {"flatters": {"metric": "eros", "times": "x2"}},
+            "error[unknown-metric]: harms[0].flatters.metric: there is no metric 'eros'",
+        ),
+        ({"shape": "latent"}, "error[missing-key]: harms[0]"),
+        ({"shape": "learning", "per_day": 0}, "error[bound]: harms[0]"),
+        ({"shape": "cliff", "above": "100%"}, "error[bound]: harms[0]"),
+        ({"fades": "0m"}, "error[bound]: harms[0]"),
+    ],
+)
+def test_mistakes_in_harms(changes: dict[str, Any], place: str) -> None:
+    assert place in told(changed(SCENARIO, harms=[{**SCENARIO["harms"][0], **changes}]))
+
+
+@pytest.mark.parametrize(
+    ("drift", "place"),
+    [
+        (
+            {"shape": "novelty", "metric": "errors", "times": "x2", "fades": "1d"},
+            "error[detail]: drift[0].shape: novelty in one arm",
+        ),
+        (
+            {"shape": "warm-up", "metric": "errors", "times": "x2", "for": "5m"},
+            "error[detail]: drift[0].shape: warm-up in one arm",
+        ),
+        ({"shape": "weekly", "metric": "eros", "days": {"fri": "x2"}}, "error[unknown-metric]: drift[0].metric"),
+        (
+            {"shape": "weekly", "metric": "errors", "days": {"fri": "x80"}},
+            "error[probability]: drift[0]: makes a probability over 1",
+        ),
+        ({"shape": "weekly", "metric": "errors", "days": {"friday": "x2"}}, "error["),
+    ],
+)
+def test_mistakes_in_drift(drift: dict[str, Any], place: str) -> None:
+    assert place in told(changed(SCENARIO, drift=[{"name": "d", **drift}]))

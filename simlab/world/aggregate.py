@@ -24,7 +24,7 @@ from simlab.metrics import AmountMetric, DurationMetric, Metric, Proportion
 from simlab.scenario import Scenario
 from simlab.streams import stream_key, uniforms
 from simlab.world import draws
-from simlab.world.harms import NOT_YET, Exposure, HarmClock, harm_clock
+from simlab.world.harms import NOT_YET, Exposure, HarmClock, RampHistory, harm_clock
 from simlab.world.people import NO_SPREAD
 from simlab.world.rates import rates_of
 from simlab.world.strata import strata_of
@@ -222,17 +222,17 @@ class AggregatePath:
         self.exposed = np.zeros(world.shape)
         self.harmed = np.zeros(world.shape)
         self.harm_units = {clock.harm.metric: np.zeros(lanes) for clock in world.harms}
-        self._reached = np.full((len(world.strata.treated), lanes), NOT_YET)
+        self._ramp = RampHistory(len(world.strata.treated), lanes)
         self._so_far = np.zeros(world.shape)
 
     def advance(self, noise: Noise, exposure: Exposure) -> Increments:
         """Return what happened during the noise's tick under an exposure, and count whom it hurt."""
-        self._reach(noise.tick, exposure.position)
+        self._ramp.note(noise.tick, exposure.position)
         treated = self.world.strata.treated[exposure.position]
         draws.add_treated(noise.requests, treated, self.exposed)
         sums = dict(noise.sums)
         for clock in self.harms:
-            intensity = clock.intensity(noise.tick, self._reached)
+            intensity = clock.intensity(noise.tick, self._ramp.reached)
             if intensity.any():
                 self._harm(clock, noise.tick, intensity, exposure, sums)
         control_from = self.world.strata.control_from[exposure.position]
@@ -243,7 +243,7 @@ class AggregatePath:
         """Return whether a harm that has touched this lane is under way, bool[lanes]; for people only."""
         under_way = np.zeros(len(self.onset), dtype=bool)
         for clock in self.harms:
-            under_way |= clock.is_under_way(tick, self._reached)
+            under_way |= clock.is_under_way(tick, self._ramp.reached)
         return under_way & (self.onset <= tick)
 
     def users_exposed(self) -> Floats:
@@ -259,15 +259,10 @@ class AggregatePath:
         found = draws.distinct_users(world.key("users"), int(world.lanes[0]), events, world.users, world.gamma)
         return np.asarray(found)
 
-    def _reach(self, tick: int, position: Integers) -> None:
-        for step in range(1, len(self._reached)):
-            first_time = (position >= step) & (self._reached[step] == NOT_YET)
-            self._reached[step][first_time] = tick
-
     def _harm(self, clock: HarmClock, tick: int, intensity: Floats, exposure: Exposure, sums: dict[str, Sums]) -> None:
         """Apply one harm to `sums`, and add to those harmed."""
         world, metric = self.world, self.world.drawn[clock.harm.metric]
-        dose = np.broadcast_to(clock.dose(intensity, exposure, world.strata), world.shape)
+        dose = np.broadcast_to(clock.dose(intensity, exposure, world.strata, away=tick - self._ramp.moved), world.shape)
         if clock.harm.segment is not None:
             here = np.array(world.segments) == clock.harm.segment
             dose = dose * here[:, None, None]

@@ -13,16 +13,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
-from simlab.guardrails.look import ARMS, BUCKETS, Bools, Floats, Integers, Sums
+from simlab.guardrails.look import ARMS, BUCKETS, TREATMENT, Bools, Floats, Integers, Sums
 from simlab.metrics import AmountMetric, CountMetric, DurationMetric, Metric, Proportion
-from simlab.scenario import Scenario
+from simlab.scenario import InTreatment, NoveltyDrift, Scenario
 from simlab.streams import stream_key
 from simlab.world import tallies, visits
 from simlab.world.aggregate import Increments, Watched, log_normal
-from simlab.world.harms import NOT_YET, Exposure, HarmClock, harm_clock
+from simlab.world.harms import NOT_YET, Exposure, HarmClock, RampHistory, harm_clock
 from simlab.world.people import Population, Seats, Words, population
 from simlab.world.rates import rates_of
 from simlab.world.strata import strata_of
@@ -134,6 +135,13 @@ def unit_of(metric: Metric, found: Visits) -> Words:
     return found.person if metric.per == "user" else found.request
 
 
+class Effect(NamedTuple):
+    """How a metric moves: by a factor, then by a difference."""
+
+    times: float
+    add: float
+
+
 @dataclass
 class _ByUser:
     """A metric's totals and units by user in an allocation, [2, lanes, seats], and in which."""
@@ -162,7 +170,7 @@ class IndividualPath:
         self._exposed, self._harmed = np.zeros(lanes), np.zeros(lanes)
         self._bits = np.zeros((lanes, seats), dtype=np.uint8)
         self._lives = np.zeros((lanes, seats if world.stay else 0), dtype=np.int32)
-        self._reached = np.full((len(world.strata.treated), lanes), NOT_YET)
+        self._ramp = RampHistory(len(world.strata.treated), lanes)
         self._by_user = {
             name: _ByUser(np.zeros((2, lanes, seats)), np.zeros((lanes, seats), dtype=np.int32))
             for name in sorted(world.watched.by_user)
@@ -170,29 +178,81 @@ class IndividualPath:
 
     def advance(self, noise: Visits, exposure: Exposure) -> Increments:
         """Return what happened during the noise's tick under an exposure, and count whom it hurt."""
-        world = self.world
-        for step in range(1, len(self._reached)):
-            first_time = (exposure.position >= step) & (self._reached[step] == NOT_YET)
-            self._reached[step][first_time] = noise.tick
-        treated, control_from = world.strata.treated[exposure.position], world.strata.control_from[exposure.position]
+        world, strata = self.world, self.world.strata
+        self._ramp.note(noise.tick, exposure.position)
+        treated, control_from = strata.treated[exposure.position], strata.control_from[exposure.position]
         arm, first = np.empty(len(noise.seat), dtype=np.int8), np.empty(len(noise.seat), dtype=bool)
         tallies.arms_of(noise.begins, noise.stratum, treated, control_from, arm)
         tallies.meet(noise.begins, noise.seat, noise.life, arm, self._bits, self._lives, self._exposed, first)
-        values = dict(noise.values)
+        come = self._come(noise, exposure)
+        if not come.all():
+            noise, arm, first = kept(noise, come), arm[come], first[come]
+        values, weight = dict(noise.values), np.ones(len(noise.seat), dtype=np.uint8)
+        told, names = world.scenario.telemetry, ("telemetry.lost", "telemetry.duplicated")
+        lost, twice = (stream_key(world.seed, name) for name in names)
+        tallies.lose((lost, twice), np.array(told.loss), told.duplicated, noise.request, arm, weight)
+        for drift in world.scenario.drift:
+            if isinstance(drift, InTreatment) and drift.metric in values:
+                self._drift(drift, noise, arm, values)
         for clock in self.harms:
-            intensity = clock.intensity(noise.tick, self._reached)
-            if intensity.any():
-                self._harm(clock, noise, intensity, exposure, values, first)
-        weight = np.ones(len(noise.seat), dtype=np.uint8)
-        tallies.lose(stream_key(world.seed, "telemetry.lost"), world.scenario.telemetry.lost, noise.request, weight)
+            dose = self._dose(clock, noise.tick, exposure)
+            if dose.any():
+                self._harm(clock, noise, dose, exposure, values, first, weight)
+                self._drop(clock, noise, dose, arm)
         tallies.report(noise.begins, noise.seat, arm, weight, self._bits, first)
         return self._told(noise, exposure, arm, first, weight, values)
+
+    def _dose(self, clock: HarmClock, tick: int, exposure: Exposure) -> Floats:
+        """Return the share of a harm's full effect by stratum, float64[strata, lanes]."""
+        intensity = clock.intensity(tick, self._ramp.reached)
+        return clock.dose(intensity, exposure, self.world.strata, away=tick - self._ramp.moved)
+
+    def _doses(self, clock: HarmClock, noise: Visits, dose: Floats) -> Floats:
+        """Return the dose of each request, float64[requests]."""
+        doses, segment = np.empty(len(noise.seat)), clock.harm.segment
+        only = -1 if segment is None else self.world.segments.index(segment)
+        tallies.doses_of(noise.begins, noise.segment, noise.stratum, dose, only, doses)
+        return doses
+
+    def _come(self, noise: Visits, exposure: Exposure) -> Bools:
+        """Return which requests no harm turns away, bool[requests]; who is turned away is harmed."""
+        come = np.ones(len(noise.seat), dtype=bool)
+        for clock in self.harms:
+            dose = self._dose(clock, noise.tick, exposure) if clock.harm.turns_away else np.zeros(1)
+            if not dose.any():
+                continue
+            doses, gone = self._doses(clock, noise, dose), np.zeros(len(noise.seat))
+            key = stream_key(self.world.seed, f"{clock.stream}.turned-away")
+            tallies.more_events(key, clock.harm.turns_away, noise.request, doses, gone)
+            self._count(clock, noise, dose, exposure, gone > 0, gone, come)
+            come = come & (gone == 0)
+        return come
+
+    def _drop(self, clock: HarmClock, noise: Visits, dose: Floats, arm: Small) -> None:
+        """Let a second hash take users of treatment out of its data, in proportion to their effect on the harm's metric."""
+        if clock.harm.drops_users:
+            metric = self.world.drawn[clock.harm.metric]
+            key, effect = stream_key(self.world.seed, f"{clock.stream}.hash"), self.world.key(f"{clock.harm.metric}.effect")
+            cv = 0.0 if isinstance(metric, DurationMetric) else metric.personal_cv
+            tallies.drop(key, effect, clock.harm.drops_users, cv, noise.person, self._doses(clock, noise, dose), arm)
+
+    def _drift(self, drift: InTreatment, noise: Visits, arm: Small, values: dict[str, Floats]) -> None:
+        """Apply what moves a metric in treatment only and harms nobody."""
+        clock = self.world.clock
+        if isinstance(drift, NoveltyDrift):
+            age = np.maximum(0, noise.tick - self._ramp.reached[1])
+            intensity = 0.5 ** (age * clock.tick / drift.fades)
+        else:
+            intensity = (noise.tick - self._ramp.moved < clock.ticks(drift.for_)).astype(np.float64)
+        doses = np.repeat(intensity, np.diff(noise.begins)) * (arm == TREATMENT)
+        key = stream_key(self.world.seed, f"drift.{drift.name}.events")
+        values[drift.metric] = self._moved(drift.metric, noise, values[drift.metric], key, Effect(drift.times, 0.0), doses)
 
     def truth(self, tick: int) -> Bools:
         """Return whether a harm that has touched this lane is under way, bool[lanes]; for people only."""
         under_way = np.zeros(len(self.onset), dtype=bool)
         for clock in self.harms:
-            under_way |= clock.is_under_way(tick, self._reached)
+            under_way |= clock.is_under_way(tick, self._ramp.reached)
         return under_way & (self.onset <= tick)
 
     def users_exposed(self) -> Floats:
@@ -204,44 +264,67 @@ class IndividualPath:
         return self._harmed.copy()
 
     def _harm(
-        self, clock: HarmClock, noise: Visits, intensity: Floats, exposure: Exposure, values: dict[str, Floats], first: Bools
+        self,
+        clock: HarmClock,
+        noise: Visits,
+        dose: Floats,
+        exposure: Exposure,
+        values: dict[str, Floats],
+        first: Bools,
+        weight: Bits,
     ) -> None:
-        """Apply one harm to `values`, and count those harmed."""
-        world, name = self.world, clock.harm.metric
-        dose = clock.dose(intensity, exposure, world.strata)
+        """Apply one harm to `values`, silence whom it silences, and count those harmed."""
+        harm, name, doses = clock.harm, clock.harm.metric, self._doses(clock, noise, dose)
+        metric, before = self.world.drawn[name], values[name]
         self.onset = np.where((dose > 0).any(axis=0), np.minimum(self.onset, noise.tick), self.onset)
-        only = -1 if clock.harm.segment is None else world.segments.index(clock.harm.segment)
-        doses, metric, before = np.empty(len(noise.seat)), world.drawn[name], values[name]
-        tallies.doses_of(noise.begins, noise.segment, noise.stratum, dose, only, doses)
-        values[name] = self._worsened(clock, metric, noise, doses, before)
+        key = stream_key(self.world.seed, f"{clock.stream}.events")
+        add = 0.0 if harm.add is None else harm.add.value * (1.0 if metric.worse == "up" else -1.0)
+        values[name] = self._moved(name, noise, before, key, Effect(harm.times or 1.0, add), doses)
         worse = values[name] != before
         if isinstance(metric, DurationMetric):
             worse = (values[name] > metric.harmed_above) & (before <= metric.harmed_above)
-        treated = world.strata.treated[np.where(exposure.position > 0, exposure.position, exposure.highest)]
+        self._count(clock, noise, dose, exposure, worse, np.abs(values[name] - before), counted(metric, noise, first))
+        if harm.silent:
+            quiet = np.zeros(len(worse))
+            tallies.more_events(
+                stream_key(self.world.seed, f"{clock.stream}.silent"), harm.silent, noise.request, worse.astype(float), quiet
+            )
+            weight[quiet > 0] = 0
+        if harm.flatters is not None and harm.flatters.metric in values:
+            flattered, key = harm.flatters, stream_key(self.world.seed, f"{clock.stream}.flatters")
+            values[flattered.metric] = self._moved(
+                flattered.metric, noise, values[flattered.metric], key, Effect(flattered.times, 0.0), doses
+            )
+
+    def _count(
+        self, clock: HarmClock, noise: Visits, dose: Floats, exposure: Exposure, worse: Bools, gained: Floats, units: Bools
+    ) -> None:
+        """Count the exposed users with a unit that is worse than under control, and what it costs."""
+        self.onset = np.where((dose > 0).any(axis=0), np.minimum(self.onset, noise.tick), self.onset)
+        treated = self.world.strata.treated[np.where(exposure.position > 0, exposure.position, exposure.highest)]
         tallies.count_harmed(
-            noise.begins, noise.seat, noise.stratum, treated, counted(metric, noise, first), worse,
-            np.abs(values[name] - before), self._bits, self._harmed, self.harm_units[name],
+            noise.begins, noise.seat, noise.stratum, treated, units, worse,
+            gained, self._bits, self._harmed, self.harm_units[clock.harm.metric],
         )  # fmt: skip
 
-    def _worsened(self, clock: HarmClock, metric: Metric, noise: Visits, doses: Floats, before: Floats) -> Floats:
-        """Return a metric's values with a harm, the base draws unmoved."""
-        harm, world, unit, value = clock.harm, self.world, unit_of(metric, noise), before.copy()
-        key, times, add = stream_key(world.seed, f"{clock.stream}.events"), harm.times or 1.0, harm.add.value if harm.add else 0.0
+    def _moved(self, name: str, noise: Visits, before: Floats, key: np.uint64, effect: Effect, doses: Floats) -> Floats:
+        """Return a metric's values moved by an effect, up or down, the base draws unmoved."""
+        world, metric, value = self.world, self.world.drawn[name], before.copy()
+        unit, factor = unit_of(metric, noise), float(world.rates.factors[name][noise.tick])
         if isinstance(metric, Proportion):
-            base = min(1.0, metric.normal * float(world.rates.factors[harm.metric][noise.tick]))
-            effect = add or base * abs(times - 1.0)
-            if metric.worse == "up":
-                tallies.more_events(key, min(1.0, effect / max(1.0 - base, 1e-12)), unit, doses, value)
-            else:
-                tallies.fewer_events(key, min(1.0, effect / base), unit, doses, value)
-        elif isinstance(metric, CountMetric) and metric.worse == "up":
-            mean = metric.mean * float(world.rates.factors[harm.metric][noise.tick]) * (times - 1.0)
-            of_person = world.key(f"{harm.metric}.effect")
-            tallies.more_counts(key, of_person, mean, metric.personal_cv, unit, noise.person, doses, value)
+            base = min(1.0, metric.normal * factor)
+            change = effect.add + base * (effect.times - 1.0)
+            if change > 0:
+                tallies.more_events(key, min(1.0, change / max(1.0 - base, 1e-12)), unit, doses, value)
+            elif base > 0:
+                tallies.fewer_events(key, min(1.0, -change / base), unit, doses, value)
+        elif isinstance(metric, CountMetric) and effect.times > 1:
+            mean = metric.mean * factor * (effect.times - 1.0)
+            tallies.more_counts(key, world.key(f"{name}.effect"), mean, metric.personal_cv, unit, noise.person, doses, value)
         elif isinstance(metric, CountMetric):
-            tallies.fewer_events(key, 1.0 - times, unit, doses, value)
+            tallies.fewer_events(key, 1.0 - effect.times, unit, doses, value)
         else:
-            value = value * (1.0 + (times - 1.0) * doses) + add * doses
+            value = value * (1.0 + (effect.times - 1.0) * doses) + effect.add * doses
         return value
 
     def _told(
@@ -278,3 +361,20 @@ def counted(metric: Metric, noise: Visits, first: Bools) -> Bools:
     if metric.per == "user":
         return first
     return noise.opens if metric.per == "session" else np.ones(len(noise.seat), dtype=bool)
+
+
+def kept(noise: Visits, chosen: Bools) -> Visits:
+    """Return the visits with only the chosen requests, bool[requests]."""
+    upto = np.concatenate([[0], np.cumsum(chosen)])
+    return Visits(
+        noise.tick,
+        upto[noise.begins],
+        seat=noise.seat[chosen],
+        life=noise.life[chosen],
+        person=noise.person[chosen],
+        request=noise.request[chosen],
+        segment=noise.segment[chosen],
+        stratum=noise.stratum[chosen],
+        opens=noise.opens[chosen],
+        values={name: value[chosen] for name, value in noise.values.items()},
+    )

@@ -129,11 +129,24 @@ def more_counts(
 
 
 @njit(cache=True)
-def lose(key: np.uint64, chance: float, request: Words, weight: Bits) -> None:
-    """Set the `weight` [requests] of what telemetry loses to nothing."""
+def lose(keys: tuple[np.uint64, np.uint64], loss: Floats, twice: float, request: Words, arm: Small, weight: Bits) -> None:
+    """Set the `weight` [requests] of what telemetry loses, with probability `loss` [arms], to 0, and of what comes twice to 2."""
     for at in range(len(weight)):
-        if word_uniform(request[at], key) < chance:
+        if word_uniform(request[at], keys[0]) < loss[arm[at]]:
             weight[at] = 0
+        elif word_uniform(request[at], keys[1]) < twice:
+            weight[at] = 2
+
+
+@njit(cache=True)
+def drop(key: np.uint64, effect: np.uint64, share: float, cv: float, person: Words, dose: Floats, arm: Small) -> None:
+    """Take people out of the data of treatment, each with probability `share` times the personal effect and the dose."""
+    for at in range(len(arm)):
+        chance = 0.0
+        if arm[at] == TREATMENT and dose[at] > 0.0:
+            chance = share * dose[at] * effect_of(person[at], effect, cv)
+        if word_uniform(person[at], key) < chance:
+            arm[at] = OUTSIDE
 
 
 @njit(cache=True)
