@@ -82,6 +82,7 @@ _override = click.option(
     help="Override a field, e.g. lanes.cap=4000 or scenarios.NAME.tick=1m.",
 )
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 _out = click.option("--out", type=_Folder(path_type=Path), help="Write to this folder instead of reports/NAME/HASH.")
 
 
@@ -123,6 +124,63 @@ def run(study: str, workers: int, block: int, fresh: bool, out: Path | None, ove
         append_log(reports, what="run", name=study_file.study, digest=plan.digest, status=result.status,
                    who=study_file.owner, why=study_file.why)  # fmt: skip
     _print_result(result, folder, as_json=as_json)
+    return result.exit_code
+
+
+@cli.command()
+@click.argument("study")
+@click.option(
+    "--budget", type=_SHARE, help="Largest share of harmless rollouts with an alarm, as 0.05; by the gate if not given."
+)
+@click.option("--confidence", type=_SHARE, default=0.95, show_default=True, help="With which the budget is kept everywhere.")
+@click.option("--lanes", type=click.IntRange(10, 10_000_000), help="Lanes to choose on, and as many to calibrate on.")
+@click.option("--policy", "policies", multiple=True, metavar="NAME", help="Tune this policy; all but references if not given.")
+@click.option("--try", "tries", multiple=True, metavar="PATH=[VALUE, ...]",
+              help="Choose a setting, e.g. policies.NAME.guardrails.0.rule.cusum.k=[0.25, 0.5, 1].")  # fmt: skip
+@click.option("--apply", "apply", is_flag=True, help="Write the new settings to the STUDY file; comments stay.")
+@click.option("--workers", type=click.IntRange(1, 256), default=lambda: min(os.cpu_count() or 1, 8), help="Processes.")
+@_out
+@_override
+@_as_json
+def tune(study: str, budget: float | None, confidence: float, lanes: int | None, policies: tuple[str, ...],
+         tries: tuple[str, ...], apply: bool, workers: int, out: Path | None, overrides: tuple[str, ...],
+         as_json: bool) -> int:  # fmt: skip
+    """Find for each policy of a STUDY the laxest thresholds that keep its false-alarm budget, and show what they change."""
+    from simlab.files import atomic_write
+    from simlab.output import append_log, point_latest, prepare, run_folder, write_tuning
+    from simlab.plan import load
+    from simlab.progress import shown_progress
+    from simlab.report.tuning import print_tuning
+    from simlab.runner import Options
+    from simlab.shipped import shipped_path
+    from simlab.tune import TuneOptions, tune_plan
+    from simlab.yaml_edit import with_values
+
+    plan = load(study, overrides=overrides)
+    unknown = sorted(set(policies) - {each.name for each in plan.study.policies})
+    if unknown:
+        raise SimlabError(f"the study has no policy {unknown[0]!r}")
+    with shown_progress() as progress:
+        options = TuneOptions(budget, confidence, lanes, policies, tries, Options(workers=workers, progress=progress))
+        result = tune_plan(plan, options)
+    tuned = result.result.plan
+    name = f"{plan.study.study}-tune"
+    reports = Path("reports") if out is None else out.parent
+    folder = run_folder(reports, name=name, digest=tuned.digest) if out is None else out
+    prepare(folder, fresh=True)
+    write_tuning(result, folder)
+    if apply and result.values:
+        path = Path(shipped_path(study))
+        atomic_write(path, with_values(path.read_text(encoding="utf-8"), result.values))
+    if out is None:
+        point_latest(folder)
+        append_log(reports, what="applied" if apply and result.values else "tune", name=plan.study.study, digest=tuned.digest,
+                   status=result.result.status, who=plan.study.owner, why=plan.study.why)  # fmt: skip
+    if as_json:
+        click.echo(result.to_json(), nl=False)
+    else:
+        _print_with(lambda console: print_tuning(result, console))
+        click.echo(printable(f"Report: {folder / 'report.html'}, {folder / 'figures' / 'frontier.svg'}"))
     return result.exit_code
 
 

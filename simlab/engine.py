@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import simpy
 
+from simlab.guardrails.ladder import Ladder, LadderRecorder
 from simlab.guardrails.look import Bools, Decision, Floats, Integers
 from simlab.guardrails.policy import Policy
 from simlab.response import Responder, ramp_plan
@@ -171,6 +172,25 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class PolicyLadders:
+    """What the guardrails of one policy leave of their statistics, where they never act.
+
+    Attributes
+    ----------
+    policy : str
+        Name of the policy.
+    harmed : bool
+        False for the harmless twin.
+    ladders : tuple of Ladder or None
+        One for each guardrail; None for one that keeps its threshold.
+    """
+
+    policy: str
+    harmed: bool
+    ladders: tuple[Ladder | None, ...]
+
+
+@dataclass(frozen=True)
 class BlockResult:
     """Outcome rows of a block, policy by policy, each harmed and as its twin, lanes in order.
 
@@ -182,11 +202,14 @@ class BlockResult:
         Columns of the outcome table; times are ticks, -1 where a thing never happened.
     traces : tuple of Trace
         Of the first lanes of the study; empty in later blocks.
+    ladders : tuple of PolicyLadders
+        Of the policies that have guardrails which never act.
     """
 
     block: Block
     rows: dict[str, np.ndarray]
     traces: tuple[Trace, ...]
+    ladders: tuple[PolicyLadders, ...] = ()
 
     @property
     def runs(self) -> int:
@@ -253,7 +276,8 @@ def _simulate(plan: Runnable, block: Block) -> BlockResult:
     environment.run()
     tables = [run.rows() for run in runs]
     rows = {column: np.concatenate([table[column] for table in tables]) for column in tables[0]}
-    return BlockResult(block, rows, tuple(run.trace() for run in runs) if traced else ())
+    traces = tuple(run.trace() for run in runs) if traced else ()
+    return BlockResult(block, rows, traces, tuple(run.ladders() for run in runs if any(run.recorders)))
 
 
 def _ticks(environment: simpy.Environment, world: World, runs: list[_PolicyRun]) -> Generator[simpy.Event, None, None]:
@@ -299,6 +323,7 @@ class _PolicyRun:
         # Evidence adds up over one test only: until a rollback ends the watch, or a clearance starts another.
         self._one_test = np.ones(count, dtype=bool)
         self._log_e_value = np.full(count, np.nan) if policy.log_e_value(self.state) is None else np.zeros(count)
+        self.recorders = [LadderRecorder(count) if guardrail.is_quiet else None for guardrail in policy.guardrails]
         self._exposed: list[Floats] = []
         self._looked: list[list[tuple[int, Decision]]] = [[] for _ in policy.guardrails]
 
@@ -332,6 +357,9 @@ class _PolicyRun:
         for index, decision in enumerate(decisions):
             if decision is not None:
                 self._count(index, time, decision)
+                recorder = self.recorders[index]
+                if recorder is not None and decision.reached is not None:
+                    recorder.note(time, decision.end, decision.reached)
         return decisions
 
     def _count(self, index: int, time: int, decision: Decision) -> None:
@@ -369,6 +397,11 @@ class _PolicyRun:
             **self.counts,
         }
         return rows | {f"harm_units.{name}": units for name, units in self.path.harm_units.items()}
+
+    def ladders(self) -> PolicyLadders:
+        """Return what the quiet guardrails have left."""
+        left = tuple(None if recorder is None else recorder.ladder() for recorder in self.recorders)
+        return PolicyLadders(self.policy.name, self.harmed, left)
 
     def trace(self) -> Trace:
         """Return what happened in the traced lanes."""

@@ -15,6 +15,7 @@ from simlab.errors import OutputError
 from simlab.files import atomic_write, reason_of
 from simlab.replay import ReplayPlan, ReplayResult
 from simlab.results import Result
+from simlab.tune import TuneResult
 
 PARTIAL = ".partial"
 
@@ -61,6 +62,16 @@ def write_result(result: Result, folder: Path) -> None:
     atomic_write(folder / "plan.json", result.plan.canonical + "\n")
     atomic_write(folder / "results.json", result.to_json())
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+
+
+def write_tuning(result: TuneResult, folder: Path) -> None:
+    """Write what a tuning leaves behind: the run of today's and the new settings, the frontier, and ``tune.json`` last."""
+    from simlab.report.tuning import frontier_figure
+
+    write_result(result.result, folder)
+    if result.frontier:
+        atomic_write(folder / "figures" / "frontier.svg", frontier_figure(result))
+    atomic_write(folder / "tune.json", result.to_json())
 
 
 def write_replay(result: ReplayResult, plan: ReplayPlan, folder: Path) -> None:

@@ -167,6 +167,28 @@ def load(path: str | Path, *, overrides: Iterable[str] = ()) -> Plan:
     return _plan(study, study_document, _overridden(documents, of_scenarios))
 
 
+def replanned(plan: Plan, study: Mapping[str, object]) -> Plan:
+    """Return a plan of the same scenarios with another study.
+
+    Parameters
+    ----------
+    plan : Plan
+        Whose scenarios are taken.
+    study : mapping
+        What a study's file would hold.
+
+    Raises
+    ------
+    FileErrors
+        With every mistake of the study.
+    """
+    name = str(study.get("study", ""))
+    held = plan.documents["scenarios"]
+    scenarios = [Document(name, Path(name), each) for each in held] if isinstance(held, list) else []
+    document = Document(name, Path(name), dict(study))
+    return _plan(read_study(document), document, scenarios)
+
+
 def _from_plan(document: Document) -> tuple[Document, list[Document]]:
     """Return the study and the scenarios that a written plan holds."""
     data = document.data

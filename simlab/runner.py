@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Protocol
@@ -98,6 +98,24 @@ def run_plan(plan: Plan, options: Options = Options(), *, command: str | None = 
     scenarios = tuple(_scenario_result(setting, found) for setting, found in zip(plan.settings, results, strict=True))
     origin = provenance(plan.digest, seed=plan.seed, command=command or typed_command())
     return Result(plan, tuple(verdicts), scenarios, origin)
+
+
+def run_lanes(plan: Plan, options: Options, *, first: int, count: int) -> list[list[BlockResult]]:
+    """Return the blocks of lanes [first, first + count) of each scenario of a plan; nothing is judged, and nothing kept.
+
+    Raises
+    ------
+    RuleError
+        If a rule fails.
+    WorkerDiedError
+        If a worker process is ended from outside.
+    """
+    results: list[list[BlockResult]] = [[] for _ in plan.settings]
+    blocks = [block for index in range(len(results)) for block in _blocks(index, first, first + count, options.block_lanes)]
+    with workers(plan, options.workers) if options.workers > 1 else nullcontext() as pool:
+        for result in _run_blocks(plan, blocks, pool, replace(options, kept=None), cap=count):
+            results[result.block.scenario].append(result)
+    return results
 
 
 def _blocks(scenario: int, first: int, end: int, size: int) -> list[Block]:

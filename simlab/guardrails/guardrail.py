@@ -5,18 +5,23 @@ The object that is validated over thousands of lanes is the one that steps over 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from simlab.errors import UnitError
-from simlab.guardrails.look import Bools, Code, Decision, Floats, Look
+from simlab.guardrails.look import Bools, Code, Decision, Floats, Look, Reached
 from simlab.guardrails.rule import Rule, State, Takes, choose, taken_in
 from simlab.guardrails.signal import Signal, Signalled, SignalState
 
 Respond = Literal["alert", "pause", "rollback", "hold"]
 OnUnknown = Literal["hold", "ignore", "alarm"]
+
+
+NEVER = math.nan
+"""A threshold that no statistic reaches: not even infinity is at or above what is no number."""
 
 
 class GuardrailState(NamedTuple):
@@ -88,6 +93,9 @@ class Guardrail:
         Milliseconds in a tick of the world that it watches.
     critical : bool
         Acts alone where a policy asks the others to agree.
+    at : float, optional
+        Threshold in place of the rule's own, in its ladder coordinate; `NEVER` is reached by nothing, and then each decision says
+        what would have been reached.
 
     Raises
     ------
@@ -102,6 +110,7 @@ class Guardrail:
     on_unknown: OnUnknown = "hold"
     tick: int = 60_000
     critical: bool = False
+    at: float | None = None
 
     def __post_init__(self) -> None:
         if self.signal.over % self.every:
@@ -185,7 +194,7 @@ class Guardrail:
         """
         state, unknown, skipped = judged
         retired = self.signal.retired(look)
-        alarms = ~unknown & (state.statistic >= (self.rule.threshold if threshold is None else threshold))
+        alarms = ~unknown & (state.statistic >= (self.threshold if threshold is None else threshold))
         alarm = alarms.any(axis=0) & ~retired
         unclear = unknown.any(axis=0) & ~alarm & ~retired
         code = np.where(alarm, Code.ALARM, np.where(unclear, self._reading, Code.OK)).astype(np.int8)
@@ -197,8 +206,24 @@ class Guardrail:
             unknown=unclear,
             skipped=skipped.any(axis=0) & ~retired,
             retired=retired,
+            reached=_reached(state, ~unknown & ~retired) if self.is_quiet else None,
         )
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it never alarms and only leaves its ladder."""
+        return self.at is not None and math.isnan(self.at)
+
+    @property
+    def threshold(self) -> float:
+        """Where it alarms, in the rule's ladder coordinate."""
+        return self.rule.threshold if self.at is None else self.at
 
     @property
     def _reading(self) -> Code:
         return {"hold": Code.UNKNOWN, "ignore": Code.OK, "alarm": Code.ALARM}[self.on_unknown]
+
+
+def _reached(state: GuardrailState, judged: Bools) -> Reached:
+    statistic = np.where(judged, state.statistic, -np.inf)
+    return Reached(statistic.max(axis=0), np.where(state.worse, statistic, -np.inf).max(axis=0))

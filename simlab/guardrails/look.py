@@ -132,6 +132,22 @@ class Code(IntEnum):
     UNKNOWN = 2
 
 
+class Reached(NamedTuple):
+    """What a guardrail that never alarms would have alarmed on.
+
+    Attributes
+    ----------
+    statistic : float64[lanes]
+        Largest statistic over the streams that can be judged, in the rule's ladder coordinate: any threshold up to it would have
+        alarmed. -inf where none would.
+    worse : float64[lanes]
+        The same over the streams whose evidence points to harm.
+    """
+
+    statistic: Floats
+    worse: Floats
+
+
 @dataclass(frozen=True)
 class Decision:
     """What a guardrail answers at one look, for each lane.
@@ -152,6 +168,8 @@ class Decision:
         At least one stream was under its minimum count; its data wait for the next look.
     retired : bool[lanes]
         A comparison that by plan has not two arms to compare.
+    reached : Reached or None
+        Of a guardrail that only leaves its ladder.
     """
 
     code: NDArray[np.int8]
@@ -161,3 +179,4 @@ class Decision:
     unknown: Bools
     skipped: Bools
     retired: Bools
+    reached: Reached | None = None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from simlab.engine import Trace
 
 # Drawn in this colour, then made the colour of the text around the figure: black on white, light on dark.
-_INK = "#010203"
+INK = "#010203"
 _STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -40,12 +40,12 @@ _STYLE: Any = {
     "axes.spines.right": False,
     "figure.constrained_layout.use": True,
     "legend.frameon": False,
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
 # Each at least 3.7 : 1 against white and against #15181c.
-_COLOURS = ("#2f7fc4", "#cc5a1a", "#16906a", "#a855a0", "#94770a", "#6b7680", "#c2476b")
+COLOURS = ("#2f7fc4", "#cc5a1a", "#16906a", "#a855a0", "#94770a", "#6b7680", "#c2476b")
 _LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _WIDTH = 7.4
 _LABEL_LETTERS = 40
 _IN_ONE = 8
@@ -95,11 +95,12 @@ def draw_svg(name: str, draw: Callable[[], Figure]) -> str:
 
 def _adapted(tag: str, name: str) -> str:
     """Return a tag with ids of its own, so that figures may share a page, the colour of the text around, and short numbers."""
-    own = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", tag).replace(_INK, "currentColor")
+    own = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", tag).replace(INK, "currentColor")
     return re.sub(r"(\.\d\d)\d+", r"\1", own)
 
 
-def _figure(height: float) -> Figure:
+def new_figure(height: float) -> Figure:
+    """Return an empty figure as wide as all others; `height` is in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(_WIDTH, height))
@@ -108,7 +109,7 @@ def _figure(height: float) -> Figure:
 def _false_alarms_figure(result: Result) -> Figure:
     rows = [each for scenario in result.scenarios for each in scenario.performances]
     lines = max(1 + label.count("\n") for label in _row_labels(rows))
-    figure = _figure(1.1 + 0.15 * (1 + lines) * len(rows))
+    figure = new_figure(1.1 + 0.15 * (1 + lines) * len(rows))
     draw_false_alarms(figure.subplots(), rows, result.plan.gates)
     return figure
 
@@ -125,14 +126,14 @@ def draw_false_alarms(axes: Axes, rows: list[Performance], gates: tuple[GateEntr
     limits = sorted({gate.false_alarms.max for gate in gates if gate.false_alarms is not None})
     for place, each in enumerate(rows):
         estimate, marker = each.estimates["false_alarms"], "D" if each.reference else "o"
-        colour, filled = _COLOURS[5 if each.reference else 0], "none" if each.reference else None
+        colour, filled = COLOURS[5 if each.reference else 0], "none" if each.reference else None
         axes.plot([100 * estimate.low, 100 * estimate.high], [place, place], color=colour, marker="|", linewidth=2)
         axes.plot(100 * estimate.value, place, color=colour, marker=marker, markerfacecolor=filled, clip_on=False)
         said = words(estimate)
         text = f"{said.value} ({said.interval})"
         axes.text(1.01, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
     for limit in limits:
-        axes.axvline(100 * limit, color=_COLOURS[1], linestyle="--")
+        axes.axvline(100 * limit, color=COLOURS[1], linestyle="--")
         axes.text(100 * limit, 1, f" gate: at most {percent(limit)}", transform=axes.get_xaxis_transform(), fontsize=8)
     largest = max([100 * limit for limit in limits] + [100 * each.estimates["false_alarms"].high for each in rows])
     axes.set_xlim(0, min(100, 1.15 * largest))
@@ -144,7 +145,7 @@ def draw_false_alarms(axes: Axes, rows: list[Performance], gates: tuple[GateEntr
 def _delay_figure(scenario: ScenarioResult, gates: tuple[GateEntry, ...]) -> Figure:
     if len(scenario.performances) > _IN_ONE:
         return _delay_panels(scenario, gates)
-    figure = _figure(3.4 + 0.2 * len(scenario.performances))
+    figure = new_figure(3.4 + 0.2 * len(scenario.performances))
     axes = figure.subplots()
     draw_detection_delay(axes, scenario, gates)
     figure.legend(loc="outside lower left", handlelength=4)
@@ -155,7 +156,7 @@ def _delay_panels(scenario: ScenarioResult, gates: tuple[GateEntry, ...]) -> Fig
     """Return the curves of many policies, each on axes of its own."""
     shown = [each for each in scenario.performances if each.incidence]
     rows = -(-len(shown) // _ACROSS)
-    figure = _figure(0.6 + 1.15 * rows)
+    figure = new_figure(0.6 + 1.15 * rows)
     every_axes = figure.subplots(rows, _ACROSS, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, each in zip(every_axes, shown, strict=False):
         draw_detection_delay(axes, replace(scenario, performances=(each,)), gates, alone=False)
@@ -183,8 +184,8 @@ def draw_detection_delay(axes: Axes, scenario: ScenarioResult, gates: tuple[Gate
     for index, each in enumerate(scenario.performances):
         if (incidence := each.incidence) is None:
             continue
-        colour, line = _COLOURS[index % len(_COLOURS)], _LINES[index % len(_LINES)]
-        marker = _MARKERS[index % len(_MARKERS)] if alone else None
+        colour, line = COLOURS[index % len(COLOURS)], _LINES[index % len(_LINES)]
+        marker = MARKERS[index % len(MARKERS)] if alone else None
         _draw_band(axes, incidence, colour)
         axes.plot(
             incidence.minutes,
@@ -222,7 +223,7 @@ def _draw_band(axes: Axes, incidence: Incidence, colour: str) -> None:
 
 def _mark_gate(axes: Axes, *, minutes: float, share: float, named: bool) -> None:
     """Draw the gate through which a curve has to pass."""
-    axes.plot([minutes, minutes], [100 * share, 100], marker="_", color=_INK, linewidth=2, zorder=1)
+    axes.plot([minutes, minutes], [100 * share, 100], marker="_", color=INK, linewidth=2, zorder=1)
     if named:
         text = f"gate: at least {percent(share)} within {format_duration(60_000 * minutes)}"
         axes.annotate(text, (minutes, 100 * share), (6, -12), textcoords="offset points", fontsize=8)
@@ -230,7 +231,7 @@ def _mark_gate(axes: Axes, *, minutes: float, share: float, named: bool) -> None
 
 def _exposure_figure(scenario: ScenarioResult) -> Figure:
     traces = harmed_traces(scenario)
-    figure = _figure(0.7 + sum(0.65 + 0.42 * len(each.lanes) for each in traces))
+    figure = new_figure(0.7 + sum(0.65 + 0.42 * len(each.lanes) for each in traces))
     every_axes = figure.subplots(len(traces), squeeze=False, height_ratios=[1 + len(each.lanes) for each in traces])[:, 0]
     for axes, trace in zip(every_axes, traces, strict=True):
         draw_exposure(axes, trace, scenario)
@@ -251,9 +252,7 @@ def draw_exposure(axes: Axes, trace: Trace, scenario: ScenarioResult) -> None:
     for index, (column, label, marker) in enumerate(marks):
         at = [(each[column], -strip) for strip, each in enumerate(events)]
         x, y = [tick * hours for tick, _ in at if tick is not None], [base for tick, base in at if tick is not None]
-        (line,) = axes.plot(
-            x, y, linestyle="none", marker=marker, color=_COLOURS[index + 1], label=label, zorder=3, clip_on=False
-        )
+        (line,) = axes.plot(x, y, linestyle="none", marker=marker, color=COLOURS[index + 1], label=label, zorder=3, clip_on=False)
         # Marks without a point would stretch the layout to the figure's corner.
         line.set_in_layout(False)
     axes.set_xlim(0, end * hours)
@@ -270,8 +269,8 @@ def _draw_strip(axes: Axes, exposed: Floats, *, base: int, hours: float, end: fl
     x = np.append(starts, len(exposed)) * hours
     # On a plain scale the first steps of a ramp, 1 % and the like, could not be seen.
     heights = base + 0.75 * np.log1p(100 * np.append(exposed[starts], exposed[-1])) / np.log1p(100)
-    axes.fill_between(x, base, heights, step="post", color=_COLOURS[0], alpha=0.3, linewidth=0)
-    axes.plot(x, heights, drawstyle="steps-post", color=_COLOURS[0], linewidth=1)
+    axes.fill_between(x, base, heights, step="post", color=COLOURS[0], alpha=0.3, linewidth=0)
+    axes.plot(x, heights, drawstyle="steps-post", color=COLOURS[0], linewidth=1)
     for start, stop, height in zip(starts, np.minimum(stops, end), heights, strict=False):
         if stop - start > 0.07 * end:
             axes.text((start + 0.02 * end) * hours, height + 0.03, percent(exposed[start]), fontsize=7)

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from simlab.plan import BASELINE
 from simlab.report.figures import (
-    _COLOURS,
+    COLOURS,
     draw_detection_delay,
     draw_exposure,
     draw_false_alarms,
@@ -189,7 +189,7 @@ def test_colours_stand_out_on_light_and_on_dark() -> None:
         return (high + 0.05) / (low + 0.05)
 
     # WCAG 2.2 asks 3 : 1 of the parts of a figure (1.4.11).
-    assert min(contrast(colour, ground) for colour in _COLOURS for ground in ("#ffffff", "#15181c")) >= 3
+    assert min(contrast(colour, ground) for colour in COLOURS for ground in ("#ffffff", "#15181c")) >= 3
 
 
 def test_many_policies_have_axes_of_their_own_and_references_no_exposure(result: Result) -> None:

@@ -1,0 +1,130 @@
+"""A tuning as people read it: old and new settings, what they change, and the frontier of false alarms against harm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from simlab.errors import printable
+from simlab.measures.estimates import Estimate
+from simlab.report.figures import COLOURS, INK, MARKERS, draw_svg, new_figure
+from simlab.report.words import words
+from simlab.tune import FrontierPoint, TunedPolicy, TuneResult, today_of
+from simlab.yaml_text import render_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_KINDS = {"other": "other thresholds", "chosen": "chosen", "today": "today"}
+_COMPARED = {
+    "false_alarms": "false alarms",
+    "delay_restricted_mean": "delay, restricted mean",
+    "users_harmed_of_all_lanes": "users harmed, mean",
+}
+
+
+def print_tuning(result: TuneResult, console: Console) -> None:
+    """Print the plan: what is to be changed from what to what, what vouches for it, and what it does."""
+    console.print(f"budget {result.budget:.4g} of harmless rollouts, kept with confidence {result.confidence:.4g}; "
+                  f"chosen on {result.lanes:,} lanes and calibrated on {result.lanes:,} others")  # fmt: skip
+    for policy in result.policies:
+        _print_policy(policy, result, console)
+    console.print(escape(f"Gates at the new settings: {result.result.status}"))
+    for verdict in result.result.verdicts:
+        console.print(escape(printable(f"  {verdict.scenario} / {verdict.policy} / {verdict.gate}: {verdict.arithmetic}")))
+
+
+def _print_policy(policy: TunedPolicy, result: TuneResult, console: Console) -> None:
+    console.print()
+    if policy.reason:
+        console.print(escape(printable(f"{policy.policy}: not tuned, {policy.reason}")))
+        return
+    chosen = f", the best of {policy.tried} combinations of settings" if policy.tried > 1 else ""
+    console.print(escape(printable(f"{policy.policy}{chosen}")), style="bold")
+    for change in policy.changes:
+        old = "(not said)" if change.old is None else f"{change.old}"
+        console.print(escape(printable(f"  {render_path(change.path)}: {old} -> {change.new}")))
+    if not policy.changes:
+        console.print("  nothing to change")
+    for scenario, found in policy.false_alarms.items():
+        said = f"  {scenario}: false alarms {found.value:.2%}, at most {found.high:.2%} with confidence {found.confidence:.4g}"
+        console.print(escape(printable(said)))
+    if policy.changes:
+        console.print(_changes(policy, result))
+
+
+def _changes(policy: TunedPolicy, result: TuneResult) -> Table:
+    table = Table("on the study's own lanes", "today", "new", box=None, pad_edge=False)
+    for scenario in result.result.scenarios:
+        found = {each.policy: each.estimates for each in scenario.performances}
+        for name, label in _COMPARED.items():
+            both = [found[each].get(name) for each in (today_of(policy.policy), policy.policy)]
+            table.add_row(escape(printable(f"{scenario.name}: {label}")), *(_shown(each) for each in both))
+    return table
+
+
+def _shown(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return ""
+    said = words(estimate)
+    return f"{said.value} [{said.interval}]".replace("[", r"\[")
+
+
+def frontier_figure(result: TuneResult) -> str:
+    """Return false alarms against users harmed as SVG, one panel a scenario, with both intervals of every point."""
+    scenarios = list(dict.fromkeys(point.scenario for point in result.frontier))
+
+    def draw() -> object:
+        figure = new_figure(2.9 * len(scenarios) + 0.3)
+        panels = figure.subplots(len(scenarios), 1, squeeze=False)
+        for axes, scenario in zip(panels[:, 0], scenarios, strict=True):
+            points = [point for point in result.frontier if point.scenario == scenario]
+            draw_frontier(axes, points, budget=result.budget)
+            axes.set_title(printable(scenario))
+        return figure
+
+    return draw_svg("frontier", draw)  # type: ignore[arg-type]
+
+
+def draw_frontier(axes: Axes, points: list[FrontierPoint], *, budget: float) -> None:
+    """Draw the frontier of each policy of one scenario; a filled marker is the chosen setting, a cross today's."""
+    policies = list(dict.fromkeys(point.policy for point in points))
+    for number, policy in enumerate(policies):
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        mine = sorted((point for point in points if point.policy == policy), key=lambda point: point.false_alarms.value)
+        line = [point for point in mine if point.kind != "today"]
+        axes.plot(*_values(line), color=colour, linewidth=1)
+        for kind, filled in (("other", "none"), ("chosen", colour), ("today", colour)):
+            held = [point for point in mine if point.kind == kind]
+            if held:
+                axes.errorbar(
+                    *_values(held),
+                    xerr=_bars([point.false_alarms for point in held], scale=100),
+                    yerr=_bars([point.users_harmed for point in held]),
+                    color=colour,
+                    elinewidth=0.7,
+                    linestyle="none",
+                    marker="x" if kind == "today" else marker,
+                    markerfacecolor=filled,
+                    markersize=8 if kind == "today" else 6,
+                    label=printable(f"{policy}, {_KINDS[kind]}"),
+                )
+    axes.axvline(100 * budget, color=INK, linewidth=0.8, linestyle=":")
+    axes.set_xlabel("false alarms, % of harmless rollouts (dotted: the budget)")
+    axes.set_ylabel("users harmed, mean")
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    axes.legend(fontsize=8)
+
+
+def _values(points: list[FrontierPoint]) -> tuple[list[float], list[float]]:
+    return [100 * point.false_alarms.value for point in points], [point.users_harmed.value for point in points]
+
+
+def _bars(estimates: list[Estimate], *, scale: float = 1) -> list[list[float]]:
+    """Return the lengths of the error bars below and above."""
+    below = [scale * (each.value - each.low) for each in estimates]
+    return [below, [scale * (each.high - each.value) for each in estimates]]
