@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from simlab.plan import Plan
     from simlab.results import Result
 
+PERSONA_COLUMNS = ("locale", "device", "agent", "name", "address")
 KINDS = ("scenario", "study", "policies", "recording")
 _SECONDS_OF_ONE_INTERRUPTION = 1.0
 
@@ -337,6 +338,34 @@ def _write_default_rates(lanes: int, out: Path) -> None:
     found = default_rates(lanes=lanes, told=lambda rule: click.echo(printable(rule), err=True))
     write_table(out, "default-false-alarms", {"md": found.to_markdown(), "json": found.to_json()})
     click.echo(found.to_markdown(), nl=False)
+
+
+@cli.command()
+@click.argument("scenario")
+@click.option("--lane", type=click.IntRange(0), default=0, show_default=True, help="Which lane.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the study that the lane belongs to.")
+@click.option("--twin", is_flag=True, help="Record the harmless twin.")
+@click.option("--persona", "personas", multiple=True, type=click.Choice(PERSONA_COLUMNS), help="Add a made-up column.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The Parquet file to write.")
+@_override
+def record(
+    scenario: str, lane: int, seed: int, twin: bool, personas: tuple[str, ...], out: Path, overrides: tuple[str, ...]
+) -> int:
+    """Write one lane of a SCENARIO with users one by one as an event log, with no guardrail in the way."""
+    from simlab.documents import read_document
+    from simlab.event_log import check_recordable, event_log, write_event_log
+    from simlab.scenario import read_scenario
+    from simlab.shipped import shipped_path
+
+    document = read_document(shipped_path(scenario))
+    for override in overrides:
+        document = document.with_override(override)
+    made = read_scenario(document)
+    check_recordable(made, document)
+    log = event_log(made, lane=lane, seed=seed, harmed=not twin, personas=personas)
+    write_event_log(log, out)
+    click.echo(printable(f"{out}: {len(log):,} requests of {log['user'].nunique():,} users"))
+    return EXIT_PASSED
 
 
 @cli.command()

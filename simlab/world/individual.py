@@ -24,11 +24,11 @@ from simlab.streams import stream_key
 from simlab.world import tallies, visits
 from simlab.world.aggregate import Increments, Watched, log_normal
 from simlab.world.harms import NOT_YET, Exposure, HarmClock, RampHistory, harm_clock
-from simlab.world.people import Population, Seats, Words, population
+from simlab.world.people import Population, Seats, population
 from simlab.world.rates import rates_of
 from simlab.world.strata import strata_of
 from simlab.world.tallies import Bits, Small
-from simlab.world.visits import Keys, Visits
+from simlab.world.visits import Keys, Visits, counted, kept, unit_of
 
 LANES_TIMES_USERS = 2_000_000
 """Users of all lanes of a block that are held at once: 12 bytes each, and about 25 for each path and metric judged by user."""
@@ -130,9 +130,28 @@ def seats_by_segment(scenario: Scenario) -> Integers:
     return np.maximum(1, np.round(scenario.users.count * shares)).astype(np.int64)
 
 
-def unit_of(metric: Metric, found: Visits) -> Words:
-    """Return the keys of the units of a metric: what is measured once for a user does not depend on the request."""
-    return found.person if metric.per == "user" else found.request
+class Happened(NamedTuple):
+    """One tick on one path, request by request.
+
+    Attributes
+    ----------
+    visits : Visits
+        Those that no harm turned away.
+    arm : int8[requests]
+        Treatment, control or outside, as the data have it.
+    first : bool[requests]
+        The first one that is reported of a user since a step assigned them.
+    weight : uint8[requests]
+        How often it is reported: 0 if it is lost, 2 if it comes twice.
+    values : mapping of str to float64[requests]
+        What is measured, by metric.
+    """
+
+    visits: Visits
+    arm: Small
+    first: Bools
+    weight: Bits
+    values: Mapping[str, Floats]
 
 
 class Effect(NamedTuple):
@@ -177,7 +196,11 @@ class IndividualPath:
         }
 
     def advance(self, noise: Visits, exposure: Exposure) -> Increments:
-        """Return what happened during the noise's tick under an exposure, and count whom it hurt."""
+        """Return what happened during the noise's tick under an exposure, summed, and count whom it hurt."""
+        return self._told(self.happen(noise, exposure), exposure)
+
+    def happen(self, noise: Visits, exposure: Exposure) -> Happened:
+        """Return what happened during the noise's tick under an exposure, request by request, and count whom it hurt."""
         world, strata = self.world, self.world.strata
         self._ramp.note(noise.tick, exposure.position)
         treated, control_from = strata.treated[exposure.position], strata.control_from[exposure.position]
@@ -200,7 +223,7 @@ class IndividualPath:
                 self._harm(clock, noise, dose, exposure, values, first, weight)
                 self._drop(clock, noise, dose, arm)
         tallies.report(noise.begins, noise.seat, arm, weight, self._bits, first)
-        return self._told(noise, exposure, arm, first, weight, values)
+        return Happened(noise, arm, first, weight, values)
 
     def _dose(self, clock: HarmClock, tick: int, exposure: Exposure) -> Floats:
         """Return the share of a harm's full effect by stratum, float64[strata, lanes]."""
@@ -327,10 +350,9 @@ class IndividualPath:
             value = value * (1.0 + (effect.times - 1.0) * doses) + effect.add * doses
         return value
 
-    def _told(
-        self, noise: Visits, exposure: Exposure, arm: Small, first: Bools, weight: Bits, values: Mapping[str, Floats]
-    ) -> Increments:
+    def _told(self, happened: Happened, exposure: Exposure) -> Increments:
         """Return the sums of what is reported."""
+        noise, arm, first, weight, values = happened
         world, lanes, segments = self.world, len(self.world.lanes), len(self.world.segments)
         sums, users, buckets = {}, {}, {}
         for name in sorted(world.watched.metrics):
@@ -341,10 +363,10 @@ class IndividualPath:
             sums[name] = Sums(observations, total, total if isinstance(metric, Proportion) else squares)
             if name in world.watched.by_user:
                 users[name] = np.zeros((USER_TERMS, segments, 2, lanes))
-                kept = self._by_user[name]
+                by_user = self._by_user[name]
                 tallies.tally_users(
                     noise.begins, noise.seat, noise.life, noise.segment, arm, units, weight, values[name],
-                    world.strata.allocation[exposure.position], kept.since, kept.held, users[name],
+                    world.strata.allocation[exposure.position], by_user.since, by_user.held, users[name],
                 )  # fmt: skip
             if name in world.watched.quantiles:
                 buckets[name] = np.zeros((BUCKETS, segments, len(ARMS), lanes))
@@ -354,27 +376,3 @@ class IndividualPath:
             seen = np.zeros((len(world.strata.treated) - 1, segments, 2, lanes))
             tallies.count_first(noise.begins, noise.segment, noise.stratum, arm, first, world.strata.cohort, seen)
         return Increments(sums, seen, users, buckets, reported=True)
-
-
-def counted(metric: Metric, noise: Visits, first: Bools) -> Bools:
-    """Return which requests give an observation of a metric, bool[requests]."""
-    if metric.per == "user":
-        return first
-    return noise.opens if metric.per == "session" else np.ones(len(noise.seat), dtype=bool)
-
-
-def kept(noise: Visits, chosen: Bools) -> Visits:
-    """Return the visits with only the chosen requests, bool[requests]."""
-    upto = np.concatenate([[0], np.cumsum(chosen)])
-    return Visits(
-        noise.tick,
-        upto[noise.begins],
-        seat=noise.seat[chosen],
-        life=noise.life[chosen],
-        person=noise.person[chosen],
-        request=noise.request[chosen],
-        segment=noise.segment[chosen],
-        stratum=noise.stratum[chosen],
-        opens=noise.opens[chosen],
-        values={name: value[chosen] for name, value in noise.values.items()},
-    )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from simlab.guardrails.look import Bools, Floats, Integers
 from simlab.inverse import normal_quantile, poisson_quantile
+from simlab.metrics import Metric
 from simlab.streams import cell_key, numbered, word_uniform
 from simlab.world.people import Population, Seats, Words, effect_of, person_of
 
@@ -216,3 +217,32 @@ def draw_duration(key: np.uint64, mu: float, sigma: float, unit: Words, value: F
     """Fill `value` with log-normal durations."""
     for index in range(len(value)):
         value[index] = math.exp(mu + sigma * normal_quantile(word_uniform(unit[index], key)))
+
+
+def unit_of(metric: Metric, found: Visits) -> Words:
+    """Return the keys of the units of a metric: what is measured once for a user does not depend on the request."""
+    return found.person if metric.per == "user" else found.request
+
+
+def counted(metric: Metric, noise: Visits, first: Bools) -> Bools:
+    """Return which requests give an observation of a metric, bool[requests]."""
+    if metric.per == "user":
+        return first
+    return noise.opens if metric.per == "session" else np.ones(len(noise.seat), dtype=bool)
+
+
+def kept(noise: Visits, chosen: Bools) -> Visits:
+    """Return the visits with only the chosen requests, bool[requests]."""
+    upto = np.concatenate([[0], np.cumsum(chosen)])
+    return Visits(
+        noise.tick,
+        upto[noise.begins],
+        seat=noise.seat[chosen],
+        life=noise.life[chosen],
+        person=noise.person[chosen],
+        request=noise.request[chosen],
+        segment=noise.segment[chosen],
+        stratum=noise.stratum[chosen],
+        opens=noise.opens[chosen],
+        values={name: value[chosen] for name, value in noise.values.items()},
+    )
