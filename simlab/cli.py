@@ -17,6 +17,7 @@ import click
 from simlab import __version__
 from simlab.errors import (
     EXIT_CLOSED_PIPE,
+    EXIT_FAILED,
     EXIT_INCONCLUSIVE,
     EXIT_INTERRUPTED,
     EXIT_PASSED,
@@ -182,6 +183,26 @@ def tune(study: str, budget: float | None, confidence: float, lanes: int | None,
         _print_with(lambda console: print_tuning(result, console))
         click.echo(printable(f"Report: {folder / 'report.html'}, {folder / 'figures' / 'frontier.svg'}"))
     return result.exit_code
+
+
+@cli.command()
+@click.argument("before", type=_Folder(path_type=Path))
+@click.argument("after", type=_Folder(path_type=Path))
+@click.option("--fail-on", type=click.Choice(["regression"]), help="Exit with 1 if something is worse for certain.")
+@_as_json
+def compare(before: Path, after: Path, fail_on: str | None, as_json: bool) -> int:
+    """Compare the run in the folder AFTER with that in BEFORE, lane by lane on the same noise."""
+    from simlab.compare import compare_runs
+    from simlab.report.comparison import print_comparison
+
+    found = compare_runs(before, after)
+    if as_json:
+        click.echo(found.to_json(), nl=False)
+    else:
+        _print_with(lambda console: print_comparison(found, console))
+    if not found.differences:
+        return EXIT_INCONCLUSIVE
+    return EXIT_FAILED if fail_on and found.regressions else EXIT_PASSED
 
 
 @contextmanager

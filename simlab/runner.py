@@ -152,11 +152,12 @@ def _order(plan: Plan, key: tuple[str, str, int]) -> tuple[int, int, int]:
 
 def _outcomes(setting: ScenarioSetting, blocks: list[BlockResult]) -> tuple[Outcomes, ...]:
     clock = setting.scenario.clock
-    limit = detection_limit(clock, _first_onset(setting))
+    limit = detection_limit(clock, first_onset(setting))
     return outcomes_of(gather(blocks), clock=clock, limit=limit)
 
 
-def _first_onset(setting: ScenarioSetting) -> int | None:
+def first_onset(setting: ScenarioSetting) -> int | None:
+    """Return when the first harm is planned to begin, milliseconds from the start; None if there is no harm."""
     scenario = setting.scenario
     return min((planned_onset(scenario, harm.onset) for harm in scenario.harms), default=None)
 
@@ -174,7 +175,7 @@ def _scenario_result(setting: ScenarioSetting, blocks: list[BlockResult]) -> Sce
         about=setting.scenario.about,
         clock=setting.scenario.clock,
         lanes=outcomes[0].lanes,
-        planned_onset=_first_onset(setting),
+        planned_onset=first_onset(setting),
         rows=gather(blocks),
         performances=performances,
         differences=differences,
