@@ -101,18 +101,21 @@ def cli() -> None:
 @click.argument("study")
 @click.option("--workers", type=click.IntRange(1, 256), default=lambda: min(os.cpu_count() or 1, 8), help="Processes.")
 @click.option("--block", type=click.IntRange(1, 100_000), default=500, show_default=True, help="Lanes in a block.")
+@click.option("--precision", metavar="SHARE", help="More lanes until rates are known this well, e.g. 0.5%; as lanes.precision.")
 @click.option("--fresh", is_flag=True, help="Start over instead of going on with an interrupted run.")
 @_out
 @_override
 @_as_json
-def run(study: str, workers: int, block: int, fresh: bool, out: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:
+def run(study: str, workers: int, block: int, precision: str | None, fresh: bool, out: Path | None,
+        overrides: tuple[str, ...], as_json: bool) -> int:  # fmt: skip
     """Run a STUDY file (or a plan.json of an earlier run) to its verdict."""
     from simlab.output import append_log, point_latest, prepare, run_folder, write_result
     from simlab.plan import load
     from simlab.progress import shown_progress
     from simlab.runner import Options, run_plan
 
-    plan = load(study, overrides=overrides)
+    wanted = () if precision is None else (f"lanes.precision={precision}",)
+    plan = load(study, overrides=(*overrides, *wanted))
     reports = Path("reports") if out is None else out.parent
     folder = run_folder(reports, name=plan.study.study, digest=plan.digest) if out is None else out
     kept = prepare(folder, fresh=fresh)
