@@ -17,6 +17,7 @@ import click
 from simlab import __version__
 from simlab.errors import (
     EXIT_CLOSED_PIPE,
+    EXIT_FAILED,
     EXIT_INCONCLUSIVE,
     EXIT_INTERRUPTED,
     EXIT_PASSED,
@@ -101,18 +102,21 @@ def cli() -> None:
 @click.argument("study")
 @click.option("--workers", type=click.IntRange(1, 256), default=lambda: min(os.cpu_count() or 1, 8), help="Processes.")
 @click.option("--block", type=click.IntRange(1, 100_000), default=500, show_default=True, help="Lanes in a block.")
+@click.option("--precision", metavar="SHARE", help="More lanes until rates are known this well, e.g. 0.5%; as lanes.precision.")
 @click.option("--fresh", is_flag=True, help="Start over instead of going on with an interrupted run.")
 @_out
 @_override
 @_as_json
-def run(study: str, workers: int, block: int, fresh: bool, out: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:
+def run(study: str, workers: int, block: int, precision: str | None, fresh: bool, out: Path | None,
+        overrides: tuple[str, ...], as_json: bool) -> int:  # fmt: skip
     """Run a STUDY file (or a plan.json of an earlier run) to its verdict."""
     from simlab.output import append_log, point_latest, prepare, run_folder, write_result
     from simlab.plan import load
     from simlab.progress import shown_progress
     from simlab.runner import Options, run_plan
 
-    plan = load(study, overrides=overrides)
+    wanted = () if precision is None else (f"lanes.precision={precision}",)
+    plan = load(study, overrides=(*overrides, *wanted))
     reports = Path("reports") if out is None else out.parent
     folder = run_folder(reports, name=plan.study.study, digest=plan.digest) if out is None else out
     kept = prepare(folder, fresh=fresh)
@@ -183,6 +187,26 @@ def tune(study: str, budget: float | None, confidence: float, lanes: int | None,
         _print_with(lambda console: print_tuning(result, console))
         click.echo(printable(f"Report: {folder / 'report.html'}, {folder / 'figures' / 'frontier.svg'}"))
     return result.exit_code
+
+
+@cli.command()
+@click.argument("before", type=_Folder(path_type=Path))
+@click.argument("after", type=_Folder(path_type=Path))
+@click.option("--fail-on", type=click.Choice(["regression"]), help="Exit with 1 if something is worse for certain.")
+@_as_json
+def compare(before: Path, after: Path, fail_on: str | None, as_json: bool) -> int:
+    """Compare the run in the folder AFTER with that in BEFORE, lane by lane on the same noise."""
+    from simlab.compare import compare_runs
+    from simlab.report.comparison import print_comparison
+
+    found = compare_runs(before, after)
+    if as_json:
+        click.echo(found.to_json(), nl=False)
+    else:
+        _print_with(lambda console: print_comparison(found, console))
+    if not found.differences:
+        return EXIT_INCONCLUSIVE
+    return EXIT_FAILED if fail_on and found.regressions else EXIT_PASSED
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from simlab.measures.gates import FAILED, INCONCLUSIVE, PASSED, Verdict
 from simlab.measures.guarantees import GuaranteeCheck
 from simlab.measures.outcomes import Rows
 from simlab.measures.performance import Difference, Performance
+from simlab.measures.precision import Precise
 from simlab.plan import Plan
 from simlab.response import ACTIONS
 from simlab.ticks import Clock
@@ -124,17 +125,21 @@ class Result:
         In the order of the study.
     provenance : Provenance
         Where the numbers come from.
+    precise : tuple of Precise
+        How precise the rates are, if the plan asks for a precision.
     """
 
     plan: Plan
     verdicts: tuple[Verdict, ...]
     scenarios: tuple[ScenarioResult, ...]
     provenance: Provenance
+    precise: tuple[Precise, ...] = ()
 
     @property
     def status(self) -> str:
-        """The worst decision of all gates; without any gate it is inconclusive."""
+        """The worst decision of all gates; inconclusive without any gate, or where a precision asked for was not reached."""
         decisions = {verdict.decision for verdict in self.verdicts}
+        decisions |= {INCONCLUSIVE for each in self.precise if not each.reached}
         worst_first = (FAILED, INCONCLUSIVE, PASSED)
         return next((decision for decision in worst_first if decision in decisions), INCONCLUSIVE)
 
@@ -168,6 +173,7 @@ class Result:
                 "owner": study.owner,
                 "gates": [{**asdict(verdict), "passed": verdict.passed} for verdict in self.verdicts],
                 "scenarios": [_scenario_dict(scenario) for scenario in self.scenarios],
+                "precision": [asdict(each) for each in self.precise],
                 "provenance": asdict(self.provenance),
             }
         )

@@ -18,6 +18,7 @@ from simlab.measures.gates import INCONCLUSIVE, Verdict, judge
 from simlab.measures.guarantees import check_guarantees
 from simlab.measures.outcomes import Outcomes, detection_limit, gather, outcomes_of
 from simlab.measures.performance import difference, performance
+from simlab.measures.precision import Precise, precision_of
 from simlab.plan import Plan, ScenarioSetting
 from simlab.results import Result, ScenarioResult, provenance, typed_command
 from simlab.scenario import planned_onset
@@ -83,21 +84,23 @@ def run_plan(plan: Plan, options: Options = Options(), *, command: str | None = 
     """
     results: list[list[BlockResult]] = [[] for _ in plan.settings]
     decided: dict[tuple[str, str, int], Verdict] = {}
+    precise: dict[int, tuple[Precise, ...]] = {}
     schedule = plan.study.lanes.schedule
     done = 0
     with workers(plan, options.workers) if options.workers > 1 else nullcontext() as pool:
         for count in schedule:
-            undecided = [index for index in range(len(plan.settings)) if _undecided(plan, index, decided)]
+            undecided = [index for index in range(len(plan.settings)) if _undecided(plan, index, decided, precise)]
             blocks = [block for index in undecided for block in _blocks(index, done, count, options.block_lanes)]
             for result in _run_blocks(plan, blocks, pool, options, cap=count):
                 results[result.block.scenario].append(result)
             for index in undecided:
                 _judge(plan, index, results[index], decided)
+                precise[index] = _precise(plan, index, results[index])
             done = count
     verdicts = [decided[key] for key in sorted(decided, key=lambda key: _order(plan, key))]
     scenarios = tuple(_scenario_result(setting, found) for setting, found in zip(plan.settings, results, strict=True))
     origin = provenance(plan.digest, seed=plan.seed, command=command or typed_command())
-    return Result(plan, tuple(verdicts), scenarios, origin)
+    return Result(plan, tuple(verdicts), scenarios, origin, tuple(each for index in sorted(precise) for each in precise[index]))
 
 
 def run_lanes(plan: Plan, options: Options, *, first: int, count: int) -> list[list[BlockResult]]:
@@ -124,11 +127,26 @@ def _blocks(scenario: int, first: int, end: int, size: int) -> list[Block]:
     return [Block(scenario, a, b - a) for a, b in pairwise(cuts)]
 
 
-def _undecided(plan: Plan, index: int, decided: dict[tuple[str, str, int], Verdict]) -> bool:
-    """Return whether a scenario needs more lanes: not yet judged, or a gate is inconclusive."""
+def _undecided(
+    plan: Plan, index: int, decided: dict[tuple[str, str, int], Verdict], precise: dict[int, tuple[Precise, ...]]
+) -> bool:
+    """Return whether a scenario needs more lanes: not yet judged, a gate is inconclusive, or an interval is too wide."""
     name = plan.settings[index].name
     mine = [verdict for (scenario, _, _), verdict in decided.items() if scenario == name]
-    return not mine if not (plan.gates and mine) else any(verdict.decision == INCONCLUSIVE for verdict in mine)
+    if index not in precise or not (mine or precise[index]):
+        return True
+    return any(verdict.decision == INCONCLUSIVE for verdict in mine) or not all(each.reached for each in precise[index])
+
+
+def _precise(plan: Plan, index: int, blocks: list[BlockResult]) -> tuple[Precise, ...]:
+    """Return how precise a scenario's rates are; nothing if the plan does not ask."""
+    wanted, setting = plan.study.lanes.precision, plan.settings[index]
+    if wanted is None:
+        return ()
+    gated = {policy.name for policy in setting.policies if not policy.reference}
+    looks = len(plan.study.lanes.schedule)
+    mine = [outcomes for outcomes in _outcomes(setting, blocks) if outcomes.policy in gated]
+    return tuple(each for outcomes in mine for each in precision_of(outcomes, wanted, scenario=setting.name, looks=looks))
 
 
 def _judge(plan: Plan, index: int, blocks: list[BlockResult], decided: dict[tuple[str, str, int], Verdict]) -> None:
@@ -152,11 +170,12 @@ def _order(plan: Plan, key: tuple[str, str, int]) -> tuple[int, int, int]:
 
 def _outcomes(setting: ScenarioSetting, blocks: list[BlockResult]) -> tuple[Outcomes, ...]:
     clock = setting.scenario.clock
-    limit = detection_limit(clock, _first_onset(setting))
+    limit = detection_limit(clock, first_onset(setting))
     return outcomes_of(gather(blocks), clock=clock, limit=limit)
 
 
-def _first_onset(setting: ScenarioSetting) -> int | None:
+def first_onset(setting: ScenarioSetting) -> int | None:
+    """Return when the first harm is planned to begin, milliseconds from the start; None if there is no harm."""
     scenario = setting.scenario
     return min((planned_onset(scenario, harm.onset) for harm in scenario.harms), default=None)
 
@@ -174,7 +193,7 @@ def _scenario_result(setting: ScenarioSetting, blocks: list[BlockResult]) -> Sce
         about=setting.scenario.about,
         clock=setting.scenario.clock,
         lanes=outcomes[0].lanes,
-        planned_onset=_first_onset(setting),
+        planned_onset=first_onset(setting),
         rows=gather(blocks),
         performances=performances,
         differences=differences,

@@ -113,10 +113,11 @@ GATE_KINDS = ("false_alarms", "detected", "harmed_users", "exposed_users")
 
 @settings
 class Lanes:
-    """How many lanes: `start`, doubled until every gate is decided, at most `cap`."""
+    """How many lanes: `start`, doubled until gates are decided and intervals as narrow as `precision`, at most `cap`."""
 
     start: Annotated[int, Ge(1)] = 2000
     cap: Annotated[int, Ge(1)] = 16000
+    precision: Annotated[Share, Gt(0), Lt(0.5)] | None = None
 
     @property
     def schedule(self) -> tuple[int, ...]:

@@ -79,6 +79,7 @@ def plan(
     seed: int = 7,
     start: int = 100,
     cap: int = 100,
+    precision: str | None = None,
 ) -> Plan:
     """Return a plan of scenarios (mappings) and policies (mappings)."""
     found = scenarios or [SCENARIO]
@@ -89,7 +90,7 @@ def plan(
         "scenarios": [f"../{each['scenario']}.yaml" for each in found],
         "policies": policies or [{"name": "cusum", "guardrails": [CUSUM]}],
         "gates": gates or [],
-        "lanes": {"start": start, "cap": cap},
+        "lanes": {"start": start, "cap": cap} | ({} if precision is None else {"precision": precision}),
         "seed": seed,
     }
     of_study = document(held)

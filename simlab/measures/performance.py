@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simlab.guardrails.look import Floats
-from simlab.measures.estimates import Estimate, mean, proportion, quantile, ratio
+from simlab.measures.estimates import CONFIDENCE, Estimate, mean, proportion, quantile, ratio
 from simlab.measures.outcomes import HARMED_STATUSES, TWIN_STATUSES, Outcomes, ticks_to_minutes
 from simlab.ticks import WEEK
 
@@ -206,14 +206,14 @@ def _incidence(outcomes: Outcomes) -> Incidence | None:
     )
 
 
-def difference(first: Outcomes, second: Outcomes, *, scenario: str) -> Difference:
+def difference(first: Outcomes, second: Outcomes, *, scenario: str, confidence: float = CONFIDENCE) -> Difference:
     """Return the paired differences of two policies, on lanes where both were at risk and followed."""
     to_minutes, limit = ticks_to_minutes(first.clock), first.limit
     both = first.followed(limit) & second.followed(limit) if limit else np.zeros(first.lanes, dtype=bool)
 
     def paired(of: Callable[[Outcomes], Floats], lanes: np.ndarray, unit: str, most: float | None = None) -> Estimate:
         support = None if most is None else (-most, most)
-        found = mean(of(first)[lanes] - of(second)[lanes], unit=unit, support=support)
+        found = mean(of(first)[lanes] - of(second)[lanes], unit=unit, confidence=confidence, support=support)
         return replace(found, method=f"paired, {found.method}")
 
     everywhere = np.ones(first.lanes, dtype=bool)

@@ -40,6 +40,9 @@ _REPLAYED = {
 _ALARMS_SHOWN = 3
 
 
+_PRECISE = {"false_alarms": "false alarms", "detected": "detected"}
+
+
 def print_result(result: Result, console: Console) -> None:
     """Print a result: verdict, gates, and a table for each scenario."""
     _print_first_line(console, result.status, result.plan.study.study, result.provenance.plan)
@@ -47,6 +50,11 @@ def print_result(result: Result, console: Console) -> None:
         console.print(_gates(result.verdicts))
     else:
         _print(console, "The study has no gates, so that nothing was judged.")
+    for each in result.precise:
+        said = words(each.estimate)
+        reached = "as narrow as asked for" if each.reached else "not as narrow as asked for"
+        about = f"{each.scenario} / {each.policy}: {_PRECISE[each.measure]} {said.value} ({said.interval}), n = {said.n}"
+        _print(console, f"{about}: +- {percent(each.half_width)}, {reached}")
     for scenario in result.scenarios:
         _print_scenario(console, scenario)
 

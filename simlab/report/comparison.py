@@ -1,0 +1,40 @@
+"""A comparison of two runs as people read it on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from simlab.compare import Comparison
+from simlab.errors import printable
+from simlab.report.words import words
+
+_LABELS = {
+    "false_alarms": "false alarms",
+    "delay_restricted_mean": "delay, restricted mean",
+    "users_harmed": "users harmed, mean",
+}
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print the differences, the later run's minus the earlier one's, and mark what is worse for certain."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("after minus before, paired by lane", overflow="fold", ratio=1)
+    for title in ("difference", "95 % interval", "n", ""):
+        table.add_column(title, justify="right", no_wrap=True)
+    for difference in comparison.differences:
+        table.add_row(Text(printable(f"{difference.scenario} / {difference.first}"), style="bold"))
+        for name, estimate in difference.estimates.items():
+            worse = (difference.scenario, difference.first, name) in comparison.regressions
+            said = words(estimate, signed=True)
+            table.add_row(
+                Text(f"  {_LABELS[name]}"), Text(said.value), Text(said.interval), Text(said.n), "worse" if worse else ""
+            )
+    console.print(table)
+    for note in comparison.notes:
+        console.print(Text(printable(note)))
+    if not comparison.differences:
+        console.print("nothing is in both runs")
+    elif not comparison.regressions:
+        console.print("nothing is worse for certain")
