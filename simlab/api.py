@@ -6,7 +6,7 @@ from pathlib import Path
 
 from simlab.guardrails.own_rules import check_portable
 from simlab.plan import Plan, load
-from simlab.replay import ReplayResult, load_replay, run_replay
+from simlab.replays import ReplayResult, load_replay, run_replay
 from simlab.results import Result
 from simlab.runner import Options, run_plan
 

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -158,7 +158,7 @@ def tune(study: str, budget: float | None, confidence: float, lanes: int | None,
     from simlab.report.tuning import print_tuning
     from simlab.runner import Options
     from simlab.shipped import shipped_path
-    from simlab.tune import TuneOptions, tune_plan
+    from simlab.tunings import TuneOptions, tune_plan
     from simlab.yaml_edit import with_values
 
     plan = load(study, overrides=overrides)
@@ -196,7 +196,7 @@ def tune(study: str, budget: float | None, confidence: float, lanes: int | None,
 @_as_json
 def compare(before: Path, after: Path, fail_on: str | None, as_json: bool) -> int:
     """Compare the run in the folder AFTER with that in BEFORE, lane by lane on the same noise."""
-    from simlab.compare import compare_runs
+    from simlab.comparisons import compare_runs
     from simlab.report.comparison import print_comparison
 
     found = compare_runs(before, after)
@@ -285,7 +285,7 @@ def _replay_nab(policies: str, *, data: Path | None, out: Path | None, as_json: 
 
 def _replay_recording(recording: str, policies: str, *, data: Path | None, out: Path | None, as_json: bool) -> int:
     from simlab.output import append_log, point_latest, prepare, run_folder, write_replay
-    from simlab.replay import load_replay, run_replay
+    from simlab.replays import load_replay, run_replay
 
     plan = load_replay(recording, policies=policies, data=data)
     name = plan.settings[0].series.recording.recording
@@ -406,16 +406,27 @@ def scenarios() -> int:
 def main() -> None:
     """Run the command line; the exit code says how it ended."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _Interruption())
+        # A job that is ended from outside is to be told from a failed gate, and can go on, as after Ctrl-C.
+        interruption = _Interruption()
+        signal.signal(signal.SIGINT, interruption)
+        signal.signal(signal.SIGTERM, interruption)
     try:
         code = _exit_code()
         sys.stdout.flush()
     except (BrokenPipeError, _ReaderGoneError):
         code = EXIT_CLOSED_PIPE
-        # What is still held back for the reader goes nowhere, and nothing is said about it at the end of the process.
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _silence(sys.stdout, sys.stderr)
+    except OSError as error:
+        click.echo(printable(f"error: {error}"), err=True)
+        code = EXIT_USAGE
+        _silence(sys.stdout)
     sys.exit(code)
+
+
+def _silence(*streams: TextIO) -> None:
+    """Send what is still held back for a reader nowhere, so that nothing is said about it at the end of the process."""
+    for stream in streams:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class _Interruption:
@@ -444,7 +455,7 @@ def _exit_code() -> int:
     except SimlabError as error:
         click.echo(error.render() if isinstance(error, FileErrors) else f"error: {printable_lines(error)}", err=True)
         return error.exit_code
-    except _ReaderGoneError:
+    except (_ReaderGoneError, OSError):
         raise
     except MemoryError:
         click.echo("error: the memory is used up; try fewer --workers, a smaller --block or fewer lanes", err=True)

@@ -28,6 +28,9 @@ from simlab.guardrails.rules.shiryaev_roberts import ShiryaevRoberts
 from simlab.guardrails.rules.sprt import Sprt
 from simlab.rule_from import rule as read_rule
 
+LONGEST = 1e9
+"""The longest mean run length that is told, in looks: its relative error is some 1e-14 times itself."""
+
 _FAR = 10.0
 """Standard deviations beyond which a normal variable does not get: 1e-23."""
 
@@ -66,14 +69,24 @@ def exact_run_length(rule: Rule | Mapping[str, Any], shift: float = 0.0) -> floa
     Raises
     ------
     SimlabError
-        If there is no exact answer for this rule.
+        If there is no exact answer for this rule, or the run length is beyond `LONGEST`.
+    UnitError
+        If the shift is not a number.
 
     Examples
     --------
     >>> round(exact_run_length({"cusum": {"k": 0.5, "h": 4, "sides": 2}}), 4)
     167.6838
     """
-    return solve(read_rule(rule), shift).mean()
+    chosen = read_rule(rule)
+    try:
+        mean = solve(chosen, shift).mean()
+    except np.linalg.LinAlgError:
+        mean = math.nan
+    # A sum of many looks may round to a hair below the one look that there is at least.
+    if not 1.0 - 1e-9 <= mean <= LONGEST:
+        raise SimlabError(f"the run length of {chosen.key} is beyond {LONGEST:g} looks, where the equations lose their digits")
+    return mean
 
 
 def exact_alarm_probability(rule: Rule | Mapping[str, Any], *, looks: int, shift: float = 0.0) -> Floats:
@@ -95,6 +108,8 @@ def solve(rule: Rule, shift: float) -> Solved:
     SimlabError
         If there is no exact answer for this rule.
     """
+    if not math.isfinite(shift):
+        raise UnitError(f"the shift must be a number, not {shift}")
     if type(rule) not in _SOLVERS:
         raise SimlabError(f"{rule.key} has no exact run length; simulate it with run_length")
     return _SOLVERS[type(rule)](rule, shift)

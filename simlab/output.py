@@ -13,9 +13,9 @@ from pathlib import Path
 
 from simlab.errors import OutputError
 from simlab.files import atomic_write, reason_of
-from simlab.replay import ReplayPlan, ReplayResult
+from simlab.replays import ReplayPlan, ReplayResult
 from simlab.results import Result
-from simlab.tune import TuneResult
+from simlab.tunings import TuneResult
 
 PARTIAL = ".partial"
 

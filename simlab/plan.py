@@ -34,6 +34,9 @@ BASELINE = Policy("(never alarms)", (), reference=True)
 
 TRACED_LANES = 4
 
+MOST_REQUESTS = 1e9
+"""In a tick: their exact inverse CDFs hold up to some ten times as many, which leaves room for activity."""
+
 
 @dataclass(frozen=True)
 class ScenarioSetting:
@@ -250,7 +253,7 @@ def _plan(study: Study, document: Document, documents: list[Document]) -> Plan:
     for each in documents:
         try:
             scenarios.append(read_scenario(each))
-            for found in (_empty_cells(scenarios[-1], each), _over_one(scenarios[-1], each)):
+            for found in (_empty_cells(scenarios[-1], each), _too_much(scenarios[-1], each), _over_one(scenarios[-1], each)):
                 errors.extend((each.file, mistake) for mistake in found)
         except FileErrors as error:
             errors.extend(error.found)
@@ -279,6 +282,14 @@ def _empty_cells(scenario: Scenario, document: Document) -> Iterator[Mistake]:
     if scenario.users.count * smallest < 1:
         problem = f"leaves a part of {100 * smallest:.3g} % of all users, which the ramp moves as one, without a user"
         yield document.mistake(("users", "count"), "users", problem, f"write at least {math.ceil(1 / smallest)}")
+
+
+def _too_much(scenario: Scenario, document: Document) -> Iterator[Mistake]:
+    """Yield a mistake if a tick has more requests than can be drawn."""
+    largest = float(rates_of(scenario).requests.sum(axis=0).max())
+    if largest > MOST_REQUESTS:
+        problem = f"makes {largest:.3g} requests a tick at the height of traffic; at most {MOST_REQUESTS:.3g} can be drawn"
+        yield document.mistake(("traffic", "requests"), "bound", problem)
 
 
 def _over_one(scenario: Scenario, document: Document) -> Iterator[Mistake]:

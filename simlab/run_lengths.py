@@ -81,6 +81,8 @@ class RunLength:
         Run length of each lane; the horizon where it was cut off.
     alarmed : bool[lanes]
         Whether the lane alarmed.
+    unknown : int
+        Looks of all lanes at which the rule had no verdict: they are in the run lengths, and no sign that all is well.
     """
 
     restricted_mean: Estimate
@@ -95,6 +97,7 @@ class RunLength:
     seed: int
     looks: Integers
     alarmed: Bools
+    unknown: int = 0
 
     @property
     def estimates(self) -> dict[str, Estimate]:
@@ -111,6 +114,8 @@ class RunLength:
 
     def __repr__(self) -> str:
         rows = [f"RunLength: {self.lanes:,} lanes, {self.cut_off:,} cut off at {self.horizon:,} looks, seed {self.seed}"]
+        if self.unknown:
+            rows.append(f"  without a verdict at {self.unknown:,} looks of all lanes")
         for name, each in self.estimates.items():
             rows.append(f"  {name} {each.value:.6g} [{each.low:.6g}, {each.high:.6g}] {each.unit}")
         return "\n".join(rows)
@@ -119,6 +124,7 @@ class RunLength:
 class _Run(NamedTuple):
     looks: Integers
     alarmed: Bools
+    unknown: int
 
 
 class _Active(NamedTuple):
@@ -186,12 +192,15 @@ def run_length(
     >>> bool(found.mean.low < 6.30 < found.mean.high)
     True
     """
-    if lanes < 1 or horizon < 1:
-        raise UnitError(f"lanes and horizon must be positive, not {lanes} and {horizon}")
+    if not isinstance(lanes, int) or not isinstance(horizon, int) or lanes < 1 or horizon < 1:
+        raise UnitError(f"lanes and horizon must be positive whole numbers, not {lanes} and {horizon}")
+    if not 0 < confidence < 1:
+        raise UnitError(f"confidence must be between 0 and 1, not {confidence}")
     if geometric_after is not None and not 0 <= geometric_after < horizon:
         raise UnitError(f"geometric_after must be from 0 to below the horizon {horizon}, not {geometric_after}")
     run = _simulate(read_rule(rule), sample, lanes=lanes, horizon=horizon, seed=seed, every=every)
-    return summarise(run.looks, run.alarmed, horizon=horizon, seed=seed, geometric_after=geometric_after, confidence=confidence)
+    found = summarise(run.looks, run.alarmed, horizon=horizon, seed=seed, geometric_after=geometric_after, confidence=confidence)
+    return replace(found, unknown=run.unknown)
 
 
 def run_length_on(
@@ -217,11 +226,12 @@ def run_length_on(
     chosen = read_rule(rule)
     first = np.full(lanes, -1)
     active = _Active(np.arange(lanes), chosen.initial(streams, lanes, every=every), every)
-    horizon = 0
+    horizon = unknown = 0
     for horizon, drawn in enumerate(looks, start=1):
         active, statistic = _step(chosen, active, drawn, look=horizon, seed=seed)
+        unknown += int(np.count_nonzero(np.isnan(statistic) & (first < 0)))
         first[(statistic >= chosen.threshold) & (first < 0)] = horizon
-    return summarise(np.where(first < 0, horizon, first), first >= 0, horizon=horizon, seed=seed)
+    return replace(summarise(np.where(first < 0, horizon, first), first >= 0, horizon=horizon, seed=seed), unknown=unknown)
 
 
 def summarise(
@@ -303,16 +313,18 @@ def _simulate(rule: Rule, sample: Sample, *, lanes: int, horizon: int, seed: int
     first = sample(generator, lanes)
     streams = np.atleast_2d(first.value if isinstance(first, Observation) else first).shape[0]
     active = _Active(np.arange(lanes), rule.initial(streams, lanes, every=every), every)
+    unknown = 0
     for look in range(1, horizon + 1):
         drawn = first if look == 1 else sample(generator, active.lanes.size)
         active, statistic = _step(rule, active, drawn, look=look, seed=seed)
+        unknown += int(np.count_nonzero(np.isnan(statistic) & ~alarmed[active.lanes]))
         new = active.lanes[(statistic >= rule.threshold) & ~alarmed[active.lanes]]
         looks[new] = look
         alarmed[new] = True
         active = _drop(active, alarmed)
         if not active.lanes.size:
             break
-    return _Run(looks, alarmed)
+    return _Run(looks, alarmed, unknown)
 
 
 def _step(rule: Rule, active: _Active, drawn: Floats | Observation, *, look: int, seed: int) -> _Stepped:
@@ -332,7 +344,7 @@ def _observation(drawn: Floats | Observation, lanes: Integers, *, look: int, see
     value = np.atleast_2d(np.asarray(drawn, dtype=float))
     if value.shape[1] != lanes.size:
         raise UnitError(f"the sample must hold one number for each of {lanes.size} lanes, not {value.shape[1]}")
-    return Observation(value, np.ones_like(value), None, None, ~np.isnan(value), look, lanes, seed)
+    return Observation(value, np.ones_like(value), None, None, np.isfinite(value), look, lanes, seed)
 
 
 def _drop(active: _Active, alarmed: Bools) -> _Active:

@@ -14,10 +14,10 @@ from simlab.guardrails.guardrail import Guardrail, OnUnknown, Respond
 from simlab.guardrails.own_rules import OwnEntry
 from simlab.guardrails.policy import Combine, Joined, Policy, Sharing, share_budget
 from simlab.guardrails.registry import rules
-from simlab.guardrails.rule import Rule, SpendsError, Takes, is_e_process
+from simlab.guardrails.rule import Assumption, Rule, SpendsError, Takes, is_e_process
 from simlab.guardrails.signal import Direction, Signal
 from simlab.guardrails.watch import Watch
-from simlab.metrics import Proportion
+from simlab.metrics import AmountMetric, CountMetric, DurationMetric, Proportion
 from simlab.scenario import Scenario
 from simlab.schemas import Path, read_settings
 from simlab.settings import readable, settings
@@ -222,7 +222,8 @@ def check_policies(
             if entry.every % tick:
                 problem = f"must be a whole number of ticks of {place}, {format_duration(tick)} each"
                 yield document.mistake((*path, "every"), "time", problem)
-            for key, time in (("every", entry.every), ("warmup", entry.warmup)):
+            # A look at the horizon is the last one; a warm-up until then leaves none.
+            for key, time in (("every", entry.every - 1), ("warmup", entry.warmup)):
                 if time >= horizon:
                     yield document.mistake((*path, key), "time", f"never looks before the horizon of {place}")
 
@@ -269,6 +270,12 @@ def _mistakes_in_guardrail(entry: GuardrailEntry, document: Document, path: Path
         yield document.mistake((*path, "null"), "signal", "goes with compare only")
 
 
+def _takes_shares(rule: Rule) -> bool:
+    """Return whether a rule is made for levels from 0 to 1; others would be left out, and what remains would be chosen."""
+    guarantee = rule.guarantee
+    return rule.takes is Takes.LEVEL and guarantee is not None and Assumption.BOUNDED in guarantee.assumptions
+
+
 _HINTS = {
     Takes.STANDARDISED: "give target and spread, or a baseline",
     Takes.VECTOR: "give a baseline",
@@ -279,6 +286,9 @@ _HINTS = {
 
 def _mistakes_in_starting(rule: Rule, entry: GuardrailEntry, document: Document, path: Path) -> Iterator[Mistake]:
     """Yield what a rule cannot start with: some settings depend on the cadence, or on how many metrics there are."""
+    if _takes_shares(rule) and entry.compare is not None:
+        problem = f"{rule.key} takes levels from 0 to 1, and a comparison may be outside"
+        yield document.mistake((*path, "compare"), "signal", problem, "write of: treatment, control or everyone")
     try:
         rule.initial(max(1, len(entry.metrics)), 1, every=entry.every)
     except UnitError as error:
@@ -307,6 +317,8 @@ def _mistakes_in_watching(
         elif rule is not None and rule.takes in {Takes.EVENTS, Takes.EVENT_COUNTS} and not isinstance(metrics[name], Proportion):
             problem = f"{rule.key} counts events, and {name!r} of {place} is not a proportion"
             yield document.mistake(at, "signal", problem)
+        elif rule is not None and _takes_shares(rule) and isinstance(metrics[name], DurationMetric | CountMetric | AmountMetric):
+            yield document.mistake(at, "signal", f"{rule.key} takes levels from 0 to 1, and those of {name!r} may be outside")
 
 
 def build_policies(

@@ -21,8 +21,11 @@ from simlab.guardrails.rules.shiryaev_roberts import ShiryaevRoberts
 from simlab.guardrails.rules.sprt import Sprt
 from simlab.rule_from import rule as read_rule
 
-LONGEST = 1e9
+LONGEST = 1e7
 """The longest mean run length that is inverted; beyond it the equations lose too many digits."""
+
+RAREST = 1e-9
+"""The smallest alarm probability that is inverted; one minus less than that has too few digits."""
 
 
 class _Setting(NamedTuple):
@@ -115,12 +118,15 @@ def _lowest(rule: Rule) -> float:
 
 def _strictness(arl0: float | None, pfa: float | None, looks: int | None) -> Callable[[Solved], float]:
     """Return a function that rises with the threshold and is 0 where it is as asked."""
+    given = [number for number in (arl0, pfa, looks) if number is not None]
+    if not all(isinstance(number, int | float) for number in given) or not isinstance(looks, int | None):
+        raise UnitError("arl0 and pfa are numbers, and looks is a whole one")
     if arl0 is not None and pfa is None and looks is None:
         if not 1 < arl0 <= LONGEST:
             raise UnitError(f"arl0 must be above 1 look and at most {LONGEST:g}, not {arl0:g}")
         return lambda solved: math.log(solved.mean() / arl0)
     if arl0 is None and pfa is not None and looks is not None:
-        if not 0 < pfa < 1 or looks < 1:
-            raise UnitError(f"pfa must be between 0 and 1 and looks at least 1, not {pfa:g} and {looks}")
+        if not RAREST <= pfa < 1 or looks < 1:
+            raise UnitError(f"pfa must be from {RAREST:g} to below 1 and looks at least 1, not {pfa:g} and {looks}")
         return lambda solved: float(solved.survival(looks)[-1]) - (1.0 - pfa)
     raise UnitError("give either arl0, or pfa and looks")

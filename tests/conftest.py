@@ -16,6 +16,9 @@ settings.load_profile("ci" if os.environ.get("CI") else os.environ.get("HYPOTHES
 
 pytest_plugins = ["pytester"]
 
+# Projects of their own, one of which is to fail: `tests/testing/test_outside_suite.py` and `tests/test_outside_rule.py` run them.
+collect_ignore = ["outside_suite", "outside_rule"]
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 

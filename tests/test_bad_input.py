@@ -58,6 +58,7 @@ SCENARIO_MISTAKES = {
     "a name with a terminal escape": ("name: app-errors", 'name: "a\\e[31m"', "error[name]: harms[0].name: ", ""),
     "a duplicate key": ("tick: 5m", "tick: 5m\ntick: 1m", "error[duplicate-key]: tick: ", ""),
     "unknown shape": ("shape: step", "shape: stp", "error[not-a-choice]: harms[0]: ", "did you mean 'step'?"),
+    "more requests than can be drawn": ("12000/m", "10000000000/m", "error[bound]: traffic.requests: makes ", ""),
     "a stratum without users": ("count: 2000000", "count: 20", "error[users]: users.count: leaves a part of ", "write at least"),
     "users too unequal to count": ("gamma: 0.7", "gamma: 0.000001", "error[bound]: users.activity.gamma: must be", ""),
     "more ticks than can be run": ("tick: 5m", "tick: 1ms", "error[time]: tick: a horizon of 3d has 259,200,000 such ticks; at most 100,000", ""),

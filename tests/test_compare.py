@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from simlab.cli import main
-from simlab.compare import CompareError, compare_runs
+from simlab.comparisons import CompareError, compare_runs
 from simlab.output import prepare, write_result
 from simlab.plan import Plan
 from simlab.results import Result

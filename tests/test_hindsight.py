@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from simlab.hindsight import MOST_THRESHOLDS
-from simlab.replay import FOR_LOOKS, ReplayResult, load_replay, run_replay
+from simlab.replays import FOR_LOOKS, ReplayResult, load_replay, run_replay
 from simlab.report.post_mortem import render_post_mortem
 
 START = 1_767_225_600  # 2026-01-01T00:00:00Z

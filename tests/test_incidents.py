@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simlab.replay import load_replay, run_replay
+from simlab.replays import load_replay, run_replay
 from simlab.report.post_mortem import render_post_mortem
 
 

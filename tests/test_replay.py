@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from simlab.errors import FileErrors, RecordingError
-from simlab.replay import ReplayResult, load_replay, run_replay
+from simlab.replays import ReplayResult, load_replay, run_replay
 from simlab.shipped import scenarios_folder
 
 DESCRIBED = """

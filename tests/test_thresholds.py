@@ -79,7 +79,7 @@ def test_what_no_threshold_attains_is_told() -> None:
         ({"arl0": 1}, "arl0 must be above 1 look"),
         ({"arl0": math.inf}, "arl0 must be above 1 look"),
         ({"arl0": math.nan}, "arl0 must be above 1 look"),
-        ({"pfa": 1.0, "looks": 5}, "pfa must be between 0 and 1 and looks at least 1, not 1 and 5"),
+        ({"pfa": 1.0, "looks": 5}, "pfa must be from 1e-09 to below 1 and looks at least 1, not 1 and 5"),
         ({"pfa": 0.1, "looks": 0}, "looks at least 1"),
     ],
 )

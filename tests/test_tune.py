@@ -14,7 +14,7 @@ from simlab.cli import main
 from simlab.errors import EXIT_INCONCLUSIVE, SimlabError
 from simlab.plan import Plan, replanned
 from simlab.runner import Options, run_lanes, run_plan
-from simlab.tune import LANES_A, LANES_B, TuneOptions, TuneResult, today_of, tune_plan
+from simlab.tunings import LANES_A, LANES_B, TuneOptions, TuneResult, today_of, tune_plan
 from tests.worlds import CUSUM, SCENARIO, changed, plan
 
 LANES = 60

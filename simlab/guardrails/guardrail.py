@@ -141,8 +141,8 @@ class Guardrail:
         """Judge one look.
 
         A stream that is under its minimum count keeps its last verdict; one that has never been judged, and any stream of a
-        look that is missing, is unknown, unless its rule counts what does not arrive. Alarm goes before unknown, unknown before
-        ok.
+        look that is missing, is unknown, unless its rule counts what does not arrive. Arms that do not differ in a single value,
+        as where neither has had an event, are judged: nothing speaks against them. Alarm goes before unknown, unknown before ok.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class Guardrail:
 
     def judge(self, state: GuardrailState, signalled: Signalled, look: Look) -> Judged:
         """Return the new state, and what could not be judged of what has been observed."""
-        signal, seen, skipped = signalled
+        signal, seen, skipped, even = signalled
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             stepped = self.rule.update(state.rule, seen)
         # A statistic that is not a number is no verdict: the look is unknown and the state of a rule that need not learn stays.
@@ -174,7 +174,7 @@ class Guardrail:
                 choose(taken_in(self.rule, seen, stepped.statistic), stepped.state, state.rule),
                 np.where(judged, stepped.statistic, state.statistic),
                 np.where(judged, stepped.worse, state.worse),
-                state.observed | judged,
+                state.observed | judged | even,
             )
         # To a rule that counts what does not arrive, a missing look is an observation.
         missing = look.missing & ~seen.valid

@@ -202,7 +202,7 @@ class Intake:
                 place[:] = (
                     _counted(observations, name),
                     _number(total, name),
-                    _number(total if squares is None else squares, name),
+                    _counted(total if squares is None else squares, name),
                 )
         return found
 
@@ -232,14 +232,14 @@ def _arm(name: str, arms: Sequence[str]) -> int:
 
 
 def _number(value: float, what: str) -> float:
-    if not math.isfinite(value):
+    if not isinstance(value, int | float | np.number) or not math.isfinite(value):
         raise MonitorError(f"{value!r} is no number for {what}; leave out what is not known, or say that the look is missing")
     return float(value)
 
 
 def _counted(value: float, what: str) -> float:
     if _number(value, what) < 0:
-        raise MonitorError(f"{value!r} cannot be a number of observations of {what}")
+        raise MonitorError(f"{value!r} cannot be a number of {what}: it is less than none")
     return float(value)
 
 

@@ -224,7 +224,7 @@ class Monitor:
     def clear(self) -> None:
         """Put the initial state in place, as when people have found that an alarm was a false one."""
         state = self.policy.cleared(self._held.policy, np.array([True]), initial=self._initial)
-        self._held = self._held._replace(policy=state)
+        self._held = self._held._replace(policy=state, verdicts=(None,) * len(self.policy.guardrails))
 
     def save(self) -> str:
         """Return everything that the monitor remembers, as JSON text.
@@ -272,15 +272,22 @@ class Monitor:
             different = _difference(found["settings"], json.loads(json.dumps(self._settings)))
             if different:
                 raise MonitorError(f"the monitor was saved with other settings: {different}")
-            self._held = _Held(
+            held = _Held(
                 policy=read(found["state"], self._initial),
                 time=int(found["time"]),
                 shares=None if found["shares"] is None else (float(found["shares"][0]), float(found["shares"][1])),
                 gathered={int(cadence): _gathered(read(each, None)) for cadence, each in found["gathered"].items()},
                 verdicts=tuple(None if verdict is None else _read_verdict(verdict) for verdict in found["verdicts"]),
             )
+            if (
+                len(held.verdicts) != len(self.policy.guardrails)
+                or set(held.gathered) != set(self.policy.cadences)
+                or held.time < 0
+            ):
+                raise ValueError("verdicts, cadences or time do not fit")
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise MonitorError(f"this is no saved monitor: {error!r}") from error
+        self._held = held
 
     @property
     def _settings(self) -> dict[str, Any]:
@@ -289,6 +296,8 @@ class Monitor:
     def _taken_in(self, time: int, arrived: Sequence[Arrived], watermark: int) -> _Held:
         """Return what is remembered with what has arrived."""
         held = self._held
+        if not isinstance(time, int | np.integer) or not isinstance(watermark, int | np.integer):
+            raise MonitorError(f"time and watermark are whole ticks, not {time!r} and {watermark!r}")
         if time <= held.time:
             raise MonitorError(f"the look at tick {time} does not come after the one at tick {held.time}")
         latest = max((gathered.end for gathered in held.gathered.values()), default=0)

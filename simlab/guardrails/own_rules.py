@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
+import math
 import pickle
 import sys
 from collections.abc import Callable, Iterable
@@ -208,6 +209,8 @@ def own_rule(
     key = str(name or getattr(bare, "__name__", type(bare).__name__))
     if takes not in {*_SINGLE_VALUES, *(each.value for each in _SINGLE_VALUES)}:
         raise OwnRuleError(f"{key} can take standardised values or levels, not {takes!r}: for counts, follow the whole contract")
+    if not isinstance(threshold, int | float) or not math.isfinite(threshold):
+        raise OwnRuleError(f"the threshold of {key} must be a number, not {threshold!r}")
     made: OwnRule
     if isinstance(bare, type):
         _check_class(bare, over=over, start=start)

@@ -74,12 +74,16 @@ class Signalled(NamedTuple):
     seen : Observation
         What the rule is given.
     skipped : bool[streams, lanes]
-        Under the minimum count; the data wait.
+        Under the minimum count, so that the data wait, or without any variation.
+    even : bool[streams, lanes]
+        Of those, the ones with data enough in which no value differs from another, as without a single event: there is nothing to
+        learn, and no difference either.
     """
 
     state: SignalState
     seen: Observation
     skipped: Bools
+    even: Bools
 
 
 @settings
@@ -122,8 +126,8 @@ class Signal(Watch):
         elapsed : int
             Milliseconds from tick 0 to this look.
         """
-        state, seen, skipped = self._observe(state, look, takes, elapsed)
-        return Signalled(state, replace(seen, elapsed=elapsed), skipped)
+        signalled = self._observe(state, look, takes, elapsed)
+        return signalled._replace(seen=replace(signalled.seen, elapsed=elapsed))
 
     def _observe(self, state: SignalState, look: Look, takes: Takes, elapsed: int) -> Signalled:
         open_lanes = ~look.missing & ~self.retired(look)
@@ -152,8 +156,9 @@ class Signal(Watch):
 
     def _observe_events(self, state: SignalState, look: Look, open_lanes: Bools) -> Signalled:
         sums = Sums(*(np.moveaxis(values[:, :, :2], 2, 1) for values in self._sums(look)))
-        # Values other than 0 and 1 are no events.
-        events = ((sums.total == sums.squares) & np.isfinite(sums.total)).all(axis=(0, 1))
+        # Values other than 0 and 1 are no events, and there are no more events than observations.
+        events = ((sums.total == sums.squares) & (sums.total <= sums.observations)).all(axis=(0, 1))
+        events &= np.isfinite(sums.observations + sums.total).all(axis=(0, 1))
         both = (sums.observations > 0).all(axis=1).any(axis=0)
         expected = np.array([self._null if self.compare == "ratio" else 1.0, 1.0])[:, None, None]
         order = -1 if self._fewer_are_worse else 1
@@ -168,8 +173,8 @@ class Signal(Watch):
     def _observe_events_of_level(self, state: SignalState, look: Look, open_lanes: Bools) -> Signalled:
         observations, events, squares = (self._of_level(values) for values in self._sums(look))
         bad = observations - events if self._fewer_are_worse else events
-        # Values other than 0 and 1 are no events.
-        valid = open_lanes & (events == squares) & (observations > 0) & np.isfinite(observations + events)
+        possible = (events == squares) & (events <= observations)
+        valid = open_lanes & possible & (observations > 0) & np.isfinite(observations + events)
         return self._answer(state, look, valid=valid, counts=bad[None, None], exposures=observations[None, None])
 
     def _observe_arrivals(self, state: SignalState, look: Look, elapsed: int) -> Signalled:
@@ -277,6 +282,7 @@ class Signal(Watch):
             value=self._sign * value,
             information=information,
             skipped=skipped | (taken & ~valid),
+            even=taken & ~valid,
         )
 
     def _answer_level(
@@ -330,6 +336,7 @@ class Signal(Watch):
         shares: Floats | None = None,
         exposures: Floats | None = None,
         skipped: Bools | None = None,
+        even: Bools | None = None,
     ) -> Signalled:
         nothing = np.full(valid.shape, np.nan)
         seen = Observation(
@@ -343,7 +350,8 @@ class Signal(Watch):
             seed=look.seed,
             exposures=exposures,
         )
-        return Signalled(state, seen, np.zeros_like(valid) if skipped is None else skipped)
+        none = np.zeros_like(valid)
+        return Signalled(state, seen, none if skipped is None else skipped, none if even is None else even)
 
 
 def _learn(baseline: Baseline, value: Floats, valid: Bools) -> Baseline:

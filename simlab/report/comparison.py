@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from simlab.compare import Comparison
+from simlab.comparisons import Comparison
 from simlab.errors import printable
 from simlab.report.words import words
 

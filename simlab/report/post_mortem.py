@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from simlab.errors import printable
 from simlab.hindsight import Swept
-from simlab.replay import PolicyReplay, ReplayResult
+from simlab.replays import PolicyReplay, ReplayResult
 from simlab.report.figures import draw_svg
 from simlab.report.html import Row, Table
 from simlab.report.terminal import rows_in_words

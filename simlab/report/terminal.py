@@ -16,7 +16,7 @@ from simlab.errors import printable
 from simlab.measures.estimates import Estimate
 from simlab.measures.gates import FAILED, INCONCLUSIVE, PASSED, Verdict
 from simlab.plan import BASELINE
-from simlab.replay import PolicyReplay, ReplayResult
+from simlab.replays import PolicyReplay, ReplayResult
 from simlab.report.words import measure, needs, percent, words
 from simlab.results import Result, ScenarioResult
 from simlab.ticks import format_count, format_duration

@@ -10,7 +10,6 @@ import numpy as np
 from simlab.guardrails.look import Code
 from simlab.guardrails.own_rules import OwnRule
 from simlab.guardrails.rule import Takes
-from simlab.guardrails.signal import Signalled
 from simlab.testing.shown import IDLE, LOST, Case, Quiet, Seen, Stream, make_looks
 from simlab.testing.subjects import Subject
 from simlab.testing.traces import BrokenError, Trace, assert_same, trace, word
@@ -41,9 +40,10 @@ def _not_a_number(subject: Subject, shown: Case) -> None:
         return
     guardrail, look = subject.guardrail, make_looks([shown.streams], subject.lens)[0]
     state = guardrail.initial(1, shown.lanes)
-    signal, seen, skipped = guardrail.observe(state, look)
-    bad = replace(seen, value=np.full_like(seen.value, np.nan), valid=np.ones_like(seen.valid))
-    if not guardrail.judge(state, Signalled(signal, bad, skipped), look).unknown.all():
+    signalled = guardrail.observe(state, look)
+    nothing = np.full_like(signalled.seen.value, np.nan)
+    bad = replace(signalled.seen, value=nothing, valid=np.ones_like(signalled.seen.valid))
+    if not guardrail.judge(state, signalled._replace(seen=bad), look).unknown.all():
         raise BrokenError("given a value that is not a number it still has a statistic: unknown must not read as a verdict")
 
 

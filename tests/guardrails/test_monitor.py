@@ -224,7 +224,7 @@ def test_a_rule_that_draws_draws_the_same_after_a_restart() -> None:
     [
         ({"arrived": [Arrived({})]}, "has no 'errors', which is watched"),
         ({"arrived": [errors(np.nan)]}, "nan is no number for errors"),
-        ({"arrived": [Arrived({"errors": Counts(-1, 0)})]}, "-1 cannot be a number of observations"),
+        ({"arrived": [Arrived({"errors": Counts(-1, 0)})]}, "-1 cannot be a number of errors"),
         ({"arrived": [Arrived({"errors": {"left": Counts(1, 0)}})]}, "there is no arm 'left'; arms: treatment, control, outside"),
         ({"arrived": [Arrived({"errors": {"control": {"ios": Counts(1, 0)}}})]}, "there is no segment 'ios'; segments: all"),
         ({"arrived": [Arrived({"errors": Counts(1, 0)}, (0.7, 0.7))]}, "more than everybody"),

@@ -47,7 +47,7 @@ def test_a_rule_that_promises_nothing_says_so() -> None:
         (PLAIN, {**COMPARED, "rule": {"repeated_z": {}}}, "it may look 144 times and was planned for 1"),
         (PLAIN, {**COMPARED, "rule": {"msprt": {}}}, "the variance is estimated from the data (plug-in)"),
         (PLAIN, {**COMPARED, "rule": {"pocock": {"looks": 144}}}, "looks carry unequal information"),
-        (PLAIN, {"watch": "latency", "of": "everyone", "rule": {"betting": {"m": 0.5}}}, "durations are not bounded"),
+        (PLAIN, {**Z, "on_unknown": "alarm"}, "what is unknown alarms"),
     ],
 )
 def test_what_breaks_it_is_named(world: dict[str, Any], watch: dict[str, Any], reason: str) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from simlab.replay import load_replay, run_replay
+from simlab.replays import load_replay, run_replay
 from simlab.report.terminal import print_replay, print_result
 from simlab.report.words import words
 from simlab.results import Result

@@ -9,19 +9,8 @@ from simlab.testing import Check, Claim, PropertyBrokenError, check, claims_of, 
 from simlab.testing.claims import FOR_ALL, listed
 from tests.testing.catalogue import EXAMPLES, WITNESSES, Example
 
-
-def _known(example: Example, keeps: Check) -> bool:
-    return (example.key, keeps.name.partition("-")[2]) in KNOWN
-
-
-# With one lane its sum over ratios is added in another order than with several: the last digit differs.
-LAST_DIGIT = pytest.mark.xfail(
-    reason="canary_counts adds its ratios in an order that depends on the number of lanes", strict=True
-)
-KNOWN = {("canary_counts", "batch_equals_loop"), ("canary_counts", "live_equals_batch")}
-
 CHECKS = [
-    pytest.param(each, id=f"{example}-{each.name.partition('-')[2]}", marks=LAST_DIGIT if _known(example, each) else ())
+    pytest.param(each, id=f"{example}-{each.name.partition('-')[2]}")
     for example in EXAMPLES
     for each in conformance(example.rule, lens=example.lens)
 ]

@@ -16,7 +16,14 @@ from simlab.ticks import Unit, parse_share
 
 @settings
 class Never:
-    """Never alarms."""
+    """Never alarms.
+
+    Examples
+    --------
+    >>> from simlab.run_lengths import statistics
+    >>> statistics(Never(), [100.0]).tolist(), Never().threshold
+    ([0.0], inf)
+    """
 
     key: ClassVar[str] = "never"
     takes: ClassVar[Takes] = Takes.NOTHING
@@ -49,6 +56,13 @@ class Random:
     ----------
     rate : float
         Probability of an alarm at one look.
+
+    Examples
+    --------
+    >>> from simlab.run_lengths import run_length
+    >>> found = run_length(Random(rate=0.1), lambda rng, n: rng.normal(size=n), lanes=2000, horizon=200, seed=1)
+    >>> bool(found.mean.low < 10 < found.mean.high)
+    True
     """
 
     rate: Annotated[float, Unit("probability", parse_share, "0.1%"), Ge(0), Le(1)]

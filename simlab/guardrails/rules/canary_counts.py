@@ -128,6 +128,6 @@ def _log_likelihood_ratios(grid: Floats, counts: Floats, exposures: Floats) -> F
 
 
 def _log_mean(logs: Floats) -> Floats:
-    """Return the log of the mean over the first axis."""
+    """Return the log of the mean over the first axis, added in turn: `mean` adds in another order where there is one lane."""
     largest = logs.max(axis=0)
-    return np.asarray(largest + np.log(np.exp(logs - largest).mean(axis=0)))
+    return np.asarray(largest + np.log(np.cumsum(np.exp(logs - largest), axis=0)[-1] / len(logs)))

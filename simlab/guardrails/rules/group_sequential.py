@@ -45,9 +45,9 @@ class LooksState(NamedTuple):
 
 
 class _Design(NamedTuple):
-    """A boundary in the ladder coordinate: |Z_k| * scale_k + start_k >= threshold; scale 0 and -inf where it cannot alarm."""
+    """A boundary in the ladder coordinate: threshold * (|Z_k| / c_k) + start_k >= threshold; start is -inf where c_k is inf."""
 
-    scale: Floats
+    critical: Floats
     start: Floats
     threshold: float
 
@@ -110,7 +110,8 @@ class PlannedLooks(ABC):
         design = _design(self)
         z = score / np.sqrt(information)
         size = z if self.sides == 1 else np.abs(z)
-        statistic = size * design.scale[looks - 1] + design.start[looks - 1]
+        # In this order a |Z_k| at the bound gives the threshold itself, without rounding.
+        statistic = design.threshold * (size / design.critical[looks - 1]) + design.start[looks - 1]
         return Step(LooksState(score, information, looks), statistic, worse=z > 0)
 
 
@@ -118,7 +119,7 @@ class PlannedLooks(ABC):
 def _design(rule: PlannedLooks) -> _Design:
     critical = rule.critical_values()
     threshold = float(critical[-1])
-    return _Design(threshold / critical, np.where(np.isinf(critical), -np.inf, 0.0), threshold)
+    return _Design(critical, np.where(np.isinf(critical), -np.inf, 0.0), threshold)
 
 
 def _equal(looks: int) -> Floats:

@@ -39,6 +39,13 @@ class Above:
         In the metric's own unit.
     for_ : int
         Milliseconds for which the condition must have held (``for`` in files).
+
+    Examples
+    --------
+    >>> from simlab.run_lengths import statistics
+    >>> rule = Above(limit=0.01, for_=60_000)
+    >>> statistics(rule, [0.020, 0.012, 0.015, 0.003], every=60_000).tolist()
+    [-inf, 0.012, 0.012, 0.003]
     """
 
     limit: Real
@@ -77,6 +84,12 @@ class Below:
         In the metric's own unit.
     for_ : int
         Milliseconds for which the condition must have held (``for`` in files).
+
+    Examples
+    --------
+    >>> from simlab.run_lengths import statistics
+    >>> statistics(Below(limit=0.5), [0.7, 0.4]).tolist(), Below(limit=0.5).threshold
+    ([-0.7, -0.4], -0.5)
     """
 
     limit: Real

@@ -46,6 +46,12 @@ class RepeatedZ:
         Divide `alpha` by this number of looks (Bonferroni); 1 is peeking.
     sides : {1, 2}
         1 alarms on harm only.
+
+    Examples
+    --------
+    >>> from simlab.run_lengths import statistics
+    >>> statistics(RepeatedZ(), [1.0, 2.0, 1.0]).round(4).tolist(), round(RepeatedZ().threshold, 4)
+    ([1.0, 2.1213, 2.3094], 1.96)
     """
 
     alpha: Annotated[float, Unit("probability", parse_share, "5%"), Gt(0), Lt(1)] = 0.05

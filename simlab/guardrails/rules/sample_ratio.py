@@ -82,6 +82,12 @@ class SampleRatio:
         Probability of ever alarming when the shares are as planned.
     concentration : float
         Weight of the prior in users; larger finds smaller mismatches, later.
+
+    Examples
+    --------
+    >>> counts = (np.array([users]) for users in (550.0, 450.0))
+    >>> log_e_value(*counts, share=np.array([0.5]), concentration=100.0).round(4).tolist()
+    [3.3547]
     """
 
     alpha: Annotated[float, Unit("probability", parse_share, "1%"), Gt(0), Lt(1)] = 0.01

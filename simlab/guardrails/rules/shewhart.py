@@ -6,6 +6,7 @@ in 370 is outside when all is well. On a level whose spread is that of a proport
 
 from __future__ import annotations
 
+import math
 from statistics import NormalDist
 from typing import Annotated, ClassVar, Literal
 
@@ -56,7 +57,8 @@ class Shewhart:
     @property
     def guarantee(self) -> Guarantee:
         """The geometric run length of independent looks."""
-        looks = 1.0 / (self.sides * NormalDist().cdf(-self.sigmas))
+        chance = self.sides * NormalDist().cdf(-self.sigmas)
+        looks = 1.0 / chance if chance else math.inf
         claim = f"when all is well the mean run length is {looks:.4g} looks"
         return Guarantee(claim, (Assumption.INDEPENDENT, Assumption.NORMAL, Assumption.KNOWN_VARIANCE), exact=True)
 
