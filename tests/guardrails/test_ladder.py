@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from simlab.exact_run_lengths import solve
 from simlab.guardrails.ladder import Ladder, LadderRecorder, joined
 from simlab.guardrails.look import Floats, Reached
 from simlab.guardrails.rules.cusum import Cusum
@@ -83,8 +85,8 @@ def test_alarms_at_exact_thresholds_have_their_probability(rule: Any, setting: s
         threshold = threshold_for({setting: own}, pfa=pfa, looks=looks)
         alarmed = (ladder.passages([threshold]).time[0] >= 0).mean()
         assert abs(alarmed - pfa) < 4 * math.sqrt(pfa * (1 - pfa) / lanes)
-    # Of thresholds for a mean run length of 500 looks, the share by look 100 follows from the survival of that threshold.
+    # At the threshold for a mean run length of 500 looks, alarms by then have the exact probability too.
     threshold = threshold_for({setting: own}, arl0=500)
+    exact = 1 - float(solve(replace(rule, **{"h" if setting == "cusum" else "L": threshold}), 0.0).survival(looks)[-1])
     alarmed = (ladder.passages([threshold]).time[0] >= 0).mean()
-    inverse = threshold_for({setting: own}, pfa=float(alarmed), looks=looks)
-    assert inverse == pytest.approx(threshold, abs=0.35 * threshold / 5)
+    assert abs(alarmed - exact) < 4 * math.sqrt(exact * (1 - exact) / lanes)
