@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from simlab.plan import Plan
     from simlab.results import Result
 
+PERSONA_COLUMNS = ("locale", "device", "agent", "name", "address")
 KINDS = ("scenario", "study", "policies", "recording")
 _SECONDS_OF_ONE_INTERRUPTION = 1.0
 
@@ -245,13 +246,44 @@ def _print_with(show: Callable[[Console], None]) -> None:
 
 
 @cli.command()
-@click.argument("recording")
+@click.argument("recording", required=False)
 @click.option("--policies", required=True, help="A study, or a file that holds policies.")
 @click.option("--data", type=_Folder(path_type=Path), help="Folder of the recorded data; beside RECORDING if not given.")
+@click.option("--nab", is_flag=True, help="Instead of a RECORDING: score the policies by the Numenta anomaly benchmark.")
 @_out
 @_as_json
-def replay(recording: str, policies: str, data: Path | None, out: Path | None, as_json: bool) -> int:
+def replay(recording: str | None, policies: str, data: Path | None, nab: bool, out: Path | None, as_json: bool) -> int:
     """Step policies through a RECORDING: whether and when they would have fired, and how often in healthy time."""
+    if (recording is None) != nab:
+        raise click.UsageError("give a RECORDING, or --nab")
+    if recording is None:
+        return _replay_nab(policies, data=data, out=out, as_json=as_json)
+    return _replay_recording(recording, policies, data=data, out=out, as_json=as_json)
+
+
+def _replay_nab(policies: str, *, data: Path | None, out: Path | None, as_json: bool) -> int:
+    from simlab.nab.replay import load_nab, run_nab
+    from simlab.output import append_log, point_latest, prepare, run_folder, write_json
+    from simlab.report.nab import print_nab
+
+    folder_of_data = data or Path(os.environ.get("SIMLAB_DATA") or Path("..") / "shared" / "data")
+    plan = load_nab(policies, data=folder_of_data)
+    reports = Path("reports") if out is None else out.parent
+    folder = run_folder(reports, name="nab", digest=plan.digest) if out is None else out
+    prepare(folder, fresh=False)
+    result = run_nab(plan)
+    write_json(folder, plan=plan.canonical, result=result.to_json())
+    if out is None:
+        point_latest(folder)
+        append_log(reports, what="replay", name="nab", digest=plan.digest, status="scored", who="", why="")
+    if as_json:
+        click.echo(result.to_json(), nl=False)
+    else:
+        _print_with(lambda console: print_nab(result, console))
+    return EXIT_PASSED
+
+
+def _replay_recording(recording: str, policies: str, *, data: Path | None, out: Path | None, as_json: bool) -> int:
     from simlab.output import append_log, point_latest, prepare, run_folder, write_replay
     from simlab.replay import load_replay, run_replay
 
@@ -271,6 +303,7 @@ def replay(recording: str, policies: str, data: Path | None, out: Path | None, a
         from simlab.report.terminal import print_replay
 
         _print_with(lambda console: print_replay(result, console))
+        click.echo(printable(f"Report: {folder / 'report.html'}"))
     return EXIT_PASSED if result.judged else EXIT_INCONCLUSIVE
 
 
@@ -329,6 +362,34 @@ def _write_default_rates(lanes: int, out: Path) -> None:
     found = default_rates(lanes=lanes, told=lambda rule: click.echo(printable(rule), err=True))
     write_table(out, "default-false-alarms", {"md": found.to_markdown(), "json": found.to_json()})
     click.echo(found.to_markdown(), nl=False)
+
+
+@cli.command()
+@click.argument("scenario")
+@click.option("--lane", type=click.IntRange(0), default=0, show_default=True, help="Which lane.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the study that the lane belongs to.")
+@click.option("--twin", is_flag=True, help="Record the harmless twin.")
+@click.option("--persona", "personas", multiple=True, type=click.Choice(PERSONA_COLUMNS), help="Add a made-up column.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The Parquet file to write.")
+@_override
+def record(
+    scenario: str, lane: int, seed: int, twin: bool, personas: tuple[str, ...], out: Path, overrides: tuple[str, ...]
+) -> int:
+    """Write one lane of a SCENARIO with users one by one as an event log, with no guardrail in the way."""
+    from simlab.documents import read_document
+    from simlab.event_log import check_recordable, event_log, write_event_log
+    from simlab.scenario import read_scenario
+    from simlab.shipped import shipped_path
+
+    document = read_document(shipped_path(scenario))
+    for override in overrides:
+        document = document.with_override(override)
+    made = read_scenario(document)
+    check_recordable(made, document)
+    log = event_log(made, lane=lane, seed=seed, harmed=not twin, personas=personas)
+    write_event_log(log, out)
+    click.echo(printable(f"{out}: {len(log):,} requests of {log['user'].nunique():,} users"))
+    return EXIT_PASSED
 
 
 @cli.command()

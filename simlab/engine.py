@@ -7,7 +7,7 @@ process that runs it, nor the other policies of the plan change a bit of a lane'
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -111,6 +111,10 @@ class Setting(Protocol):
     def watched(self) -> Watched:
         """What any policy looks at."""
 
+    @property
+    def lanes_at_once(self) -> int | None:
+        """How many lanes its world can hold at once; None for any number."""
+
     def world(self, lanes: Integers, *, seed: int) -> World:
         """Return the world for a block of lanes."""
 
@@ -207,6 +211,11 @@ class BlockResult:
     traces: tuple[Trace, ...]
     ladders: tuple[PolicyLadders, ...] = ()
 
+    @property
+    def runs(self) -> int:
+        """How many runs its rows come from: policies, each harmed and as its twin."""
+        return len(self.rows["lane"]) // self.block.lanes
+
 
 def simulate(plan: Runnable, block: Block) -> BlockResult:
     """Run every policy of a plan over one block of lanes.
@@ -216,6 +225,42 @@ def simulate(plan: Runnable, block: Block) -> BlockResult:
     RuleError
         If a rule fails; the message names the policy, the rule and the tick.
     """
+    at_once = plan.settings[block.scenario].lanes_at_once or block.lanes
+    end = block.first + block.lanes
+    firsts = range(block.first, end, at_once)
+    found = [_simulate(plan, block._replace(first=first, lanes=min(at_once, end - first))) for first in firsts]
+    return found[0] if len(found) == 1 else _joined(block, found)
+
+
+def _joined(block: Block, found: list[BlockResult]) -> BlockResult:
+    """Return the result of a block that was run in pieces: rows by policy, lanes in order."""
+    rows = {column: np.concatenate([each.rows[column] for each in found]) for column in found[0].rows}
+    # Each piece holds its policies in the same order, so a stable sort by place in the piece puts the lanes back together.
+    runs = np.concatenate([np.repeat(np.arange(each.runs), each.block.lanes) for each in found])
+    order = np.argsort(runs, kind="stable")
+    traces = [each.traces for each in found if each.traces]
+    return BlockResult(block, {column: values[order] for column, values in rows.items()}, tuple(map(_side_by_side, *traces)))
+
+
+def _side_by_side(*traces: Trace) -> Trace:
+    """Return one trace of the lanes of several."""
+
+    def column(name: str) -> tuple[np.ndarray, ...]:
+        return tuple(np.concatenate(each, axis=-1) for each in zip(*(getattr(trace, name) for trace in traces), strict=True))
+
+    return replace(
+        traces[0],
+        lanes=np.concatenate([trace.lanes for trace in traces]),
+        exposed=np.concatenate([trace.exposed for trace in traces], axis=-1),
+        codes=column("codes"),
+        statistics=column("statistics"),
+        unknown=column("unknown"),
+        skipped=column("skipped"),
+        retired=column("retired"),
+    )
+
+
+def _simulate(plan: Runnable, block: Block) -> BlockResult:
     setting = plan.settings[block.scenario]
     lanes = np.arange(block.first, block.first + block.lanes)
     world = setting.world(lanes, seed=plan.seed)

@@ -76,8 +76,16 @@ def write_tuning(result: TuneResult, folder: Path) -> None:
 
 def write_replay(result: ReplayResult, plan: ReplayPlan, folder: Path) -> None:
     """Write what a replay leaves behind."""
-    atomic_write(folder / "plan.json", plan.canonical + "\n")
-    atomic_write(folder / "results.json", result.to_json())
+    from simlab.report.post_mortem import render_post_mortem
+
+    atomic_write(folder / "report.html", render_post_mortem(result))
+    write_json(folder, plan=plan.canonical, result=result.to_json())
+
+
+def write_json(folder: Path, *, plan: str, result: str) -> None:
+    """Write a plan and, last, its result."""
+    atomic_write(folder / "plan.json", plan + "\n")
+    atomic_write(folder / "results.json", result)
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)
 
 

@@ -19,11 +19,13 @@ from simlab.errors import FileErrors, Mistake
 from simlab.guardrails.look import Integers
 from simlab.guardrails.policy import Policy
 from simlab.guardrails.rule import Takes
-from simlab.scenario import Proportion, Response, Rollout, Scenario, Telemetry, read_scenario
+from simlab.metrics import DurationMetric, Proportion
+from simlab.scenario import Response, Rollout, Scenario, Telemetry, read_scenario
 from simlab.shipped import shipped_path
 from simlab.study import GateEntry, Study, build_policies, check_policies, metrics_of, own_rules, read_study
 from simlab.ticks import format_duration
 from simlab.world.aggregate import AggregateWorld, Watched
+from simlab.world.individual import IndividualWorld, lanes_at_once
 from simlab.world.rates import rates_of
 from simlab.world.strata import strata_of
 
@@ -76,11 +78,22 @@ class ScenarioSetting:
         metrics = frozenset(
             name for guardrail in guardrails if guardrail.rule.takes is not Takes.NOTHING for name in guardrail.signal.metrics
         )
-        return Watched(metrics, any(guardrail.signal.compare == "shares" for guardrail in guardrails))
+        return Watched(
+            metrics,
+            any(guardrail.signal.compare == "shares" for guardrail in guardrails),
+            frozenset(name for each in guardrails if each.signal.unit == "user" for name in each.signal.metrics),
+            frozenset(name for each in guardrails if each.signal.quantile is not None for name in each.signal.metrics),
+        )
 
-    def world(self, lanes: Integers, *, seed: int) -> AggregateWorld:
+    @property
+    def lanes_at_once(self) -> int | None:
+        """How many lanes its world can hold at once; None for any number."""
+        return lanes_at_once(self.scenario) if self.scenario.users.detail == "individual" else None
+
+    def world(self, lanes: Integers, *, seed: int) -> AggregateWorld | IndividualWorld:
         """Return the world of a block of lanes."""
-        return AggregateWorld(self.scenario, lanes, seed=seed, watched=self.watched)
+        kind = IndividualWorld if self.scenario.users.detail == "individual" else AggregateWorld
+        return kind(self.scenario, lanes, seed=seed, watched=self.watched)
 
 
 @dataclass(frozen=True)
@@ -245,7 +258,8 @@ def _plan(study: Study, document: Document, documents: list[Document]) -> Plan:
         facts = {"metrics": scenario.metrics, "tick": scenario.tick, "horizon": scenario.horizon}
         found = check_policies(study.policies, document, place=f"scenario {scenario.scenario}", **facts)  # type: ignore[arg-type]
         errors.extend((document.file, mistake) for mistake in found)
-        errors.extend((document.file, mistake) for mistake in _gate_mistakes(study, scenario, document))
+        for found in (_gate_mistakes(study, scenario, document), _unit_mistakes(study, scenario, document)):
+            errors.extend((document.file, mistake) for mistake in found)
     names = [scenario.scenario for scenario in scenarios]
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -275,10 +289,26 @@ def _over_one(scenario: Scenario, document: Document) -> Iterator[Mistake]:
         if isinstance(metric, Proportion):
             reached = metric.normal * float(factors[harm.metric].max())
             harmed = reached * (harm.times or 1.0) + (harm.add.value if harm.add else 0.0)
-            if harmed > 1:
+            if harmed > 1 and metric.worse == "up":
                 key = "add" if harm.add else "times"
                 problem = f"makes the probability {harmed:.6g} at the height of the drift, over 1"
                 yield document.mistake(("harms", index, key), "probability", problem)
+
+
+def _unit_mistakes(study: Study, scenario: Scenario, document: Document) -> Iterator[Mistake]:
+    """Yield a mistake for each signal that needs what the scenario's users or metric cannot give."""
+    for index, policy in enumerate(study.policies):
+        for number, entry in enumerate(policy.guardrails):
+            path = ("policies", index, "guardrails", number)
+            asked = [("unit", entry.unit == "user"), ("quantile", entry.quantile is not None)]
+            for key in (key for key, given in asked if given):
+                if scenario.users.detail == "aggregate":
+                    problem = f"scenario {scenario.scenario} has no users one by one"
+                    yield document.mistake((*path, key), "detail", problem, "write users.detail: individual there")
+            watched = [scenario.metrics[name] for name in entry.metrics if name in scenario.metrics]
+            others = [metric.kind for metric in watched if not isinstance(metric, DurationMetric)]
+            if entry.quantile is not None and others:
+                yield document.mistake((*path, "quantile"), "signal", f"is taken of durations only, not of a {others[0]}")
 
 
 def _gate_mistakes(study: Study, scenario: Scenario, document: Document) -> Iterator[Mistake]:

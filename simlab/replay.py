@@ -8,34 +8,41 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from simlab import __version__
 from simlab.documents import Document, read_document
 from simlab.engine import Block, Trace, simulate
 from simlab.errors import FileErrors, RecordingError
-from simlab.guardrails.look import Bools, Code, Integers
+from simlab.guardrails.look import Integers
 from simlab.guardrails.policy import Policy
 from simlab.guardrails.rule import Takes
-from simlab.measures.estimates import Estimate, proportion, quantile, rate
+from simlab.hindsight import Blast, Swept, Timeline, alarming, blast, measure_alarms, sweep, timeline
+from simlab.measures.estimates import Estimate
 from simlab.results import Provenance, plain, provenance, typed_command
 from simlab.scenario import Response, Rollout, Telemetry
 from simlab.schemas import read_settings
 from simlab.shipped import shipped_path
 from simlab.study import Policies, Study, build_policies, check_policies, own_rules
-from simlab.ticks import WEEK, format_instant
+from simlab.ticks import format_instant
 from simlab.world.aggregate import Watched
-from simlab.world.recording import Recording, RecordingWorld, Series, read_series
+from simlab.world.reading import read_series
+from simlab.world.recording import Recording, RecordingWorld, Series
 
 LIMITS = (
     "A replay is one factual path: it shows when an alarm would have come, not what another ramp or an earlier stop would have "
-    "caused. Its onsets are as exact as their recording, and its intervals count onsets and minutes as if they were independent."
+    "caused. Its onsets are as exact as their recording, and its intervals count onsets and minutes as if they were independent. "
+    "What an alarm would have spared supposes that it had contained the harm at once."
 )
+CUMULATIVE_LIMITS = (
+    " Cumulative statistics are replayed by their increments, as if each came from units that had not been counted before; where "
+    "the same users return, the variance of a look is not theirs and no rule keeps its promise."
+)
+FOR_LOOKS = (0, 1, 2, 3, 5, 10, 15)
+"""Looks for which a condition must have held, tried where a rule has such a setting."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class ReplaySetting:
     rollout: Rollout | None = None
     telemetry: Telemetry = Telemetry()  # noqa: RUF009
     response: Response | None = None
+    lanes_at_once: int | None = None
 
     def world(self, lanes: Integers, *, seed: int) -> RecordingWorld:  # noqa: ARG002
         """Return the recorded world; it has one lane."""
@@ -90,13 +98,19 @@ class PolicyReplay:
     alarm_looks : int
         Looks at which it alarmed, masked time left out.
     onset_delays : tuple of float or None
-        For each onset, minutes to the first alarm within the window; None if there was none.
+        For each onset, minutes from its earliest moment to the first alarm within the window; None if there was none.
     already_alarming : int
         Onsets at which it was alarming already: an alarm in their window is counted, but shows no skill.
     unknown_looks : int
         Looks that could not be judged.
     estimates : dict of str to Estimate
         ``detected``, ``delay_p50``, ``alarm_looks_healthy``, ``false_alarms_per_week``.
+    blast : Blast or None
+        Harm done and harm that came after its alarm, where the recording says what counts harm.
+    ladder : str
+        The unit of the thresholds swept; ``none`` where there is not one to sweep.
+    swept : tuple of Swept
+        What every threshold, and every ``for``, would have come to.
     """
 
     policy: str
@@ -106,6 +120,9 @@ class PolicyReplay:
     already_alarming: int
     unknown_looks: int
     estimates: dict[str, Estimate]
+    blast: Blast | None
+    ladder: str
+    swept: tuple[Swept, ...]
 
 
 @dataclass(frozen=True)
@@ -116,10 +133,16 @@ class ReplayResult:
     ----------
     recording : Recording
         What was replayed.
+    series : Series
+        As it was read.
     ticks, healthy_ticks, masked_ticks : int
         How long it is.
+    rows : dict of str to int
+        How many rows were read, left out, repaired or without a value.
     onsets : tuple of str
-        ISO 8601.
+        Their earliest moments, ISO 8601.
+    onset_widths : tuple of float
+        Minutes from the earliest to the latest moment of each.
     policies : tuple of PolicyReplay
         In the order of the file.
     traces : tuple of Trace
@@ -129,13 +152,21 @@ class ReplayResult:
     """
 
     recording: Recording
+    series: Series
     ticks: int
     healthy_ticks: int
     masked_ticks: int
+    rows: dict[str, int]
     onsets: tuple[str, ...]
+    onset_widths: tuple[float, ...]
     policies: tuple[PolicyReplay, ...]
     traces: tuple[Trace, ...]
     provenance: Provenance
+
+    @property
+    def limits(self) -> str:
+        """What this replay cannot tell."""
+        return LIMITS + (CUMULATIVE_LIMITS if self.recording.kind == "cumulative" else "")
 
     @property
     def judged(self) -> bool:
@@ -149,11 +180,14 @@ class ReplayResult:
                 "schema": 1,
                 "status": "replayed",
                 "recording": self.recording.recording,
-                "limits": LIMITS,
+                "limits": self.limits,
                 "ticks": self.ticks,
                 "healthy_ticks": self.healthy_ticks,
                 "masked_ticks": self.masked_ticks,
+                "rows": self.rows,
                 "onsets": self.onsets,
+                "onset_widths": self.onset_widths,
+                "incident": asdict(self.recording.incident) if self.recording.incident else None,
                 "policies": [asdict(policy) for policy in self.policies],
                 "provenance": asdict(self.provenance),
             }
@@ -200,7 +234,7 @@ def load_replay(recording: str | Path, *, policies: str | Path, data: Path | Non
         place=f"recording {described.recording}",
     )
     mistakes = [(policy_document.file, mistake) for mistake in found]
-    mistakes += list(_not_recorded(entries, policy_document))
+    mistakes += list(_not_recorded(entries, policy_document, described))
     if mistakes:
         raise FileErrors(mistakes)
     worse = {name: value.worse for name, value in described.values.items()}
@@ -220,28 +254,33 @@ def load_replay(recording: str | Path, *, policies: str | Path, data: Path | Non
 def _refuse_outside(series: Series) -> None:
     """Raise if an onset stands outside the recording."""
     end = series.clock.starts + series.clock.horizon * series.clock.tick
-    outside = [onset for onset in series.onsets.tolist() if not series.clock.starts <= onset < end]
+    moments = [*series.onsets.tolist(), *series.latest.tolist()]
+    outside = [onset for onset in moments if not series.clock.starts <= onset < end]
     if outside:
         raise RecordingError(f"onset {format_instant(outside[0])} is outside the recording")
 
 
-def _not_recorded(entries: Any, document: Document) -> list[tuple[str, Any]]:
-    """Return a mistake for each guardrail that compares arms: a metric series has none."""
-    return [
-        (document.file, document.mistake(("policies", index, "guardrails", number), "signal",
-                                         "a metric series has no arms to compare; watch everyone"))
-        for index, policy in enumerate(entries)
-        for number, entry in enumerate(policy.guardrails)
-        if entry.compare is not None or entry.of in {"treatment", "control"}
-    ]  # fmt: skip
+def _not_recorded(entries: Any, document: Document, recording: Recording) -> Iterator[tuple[str, Any]]:
+    """Yield a mistake for each guardrail that compares what was not recorded: arms, or who was assigned to them."""
+    for index, policy in enumerate(entries):
+        for number, entry in enumerate(policy.guardrails):
+            problem = ""
+            if entry.compare == "shares":
+                problem = "the recording does not say who was first seen when, so that shares cannot be compared"
+            elif recording.arms is None and (entry.compare is not None or entry.of in {"treatment", "control"}):
+                problem = "this recording has no arms to compare; watch everyone"
+            if entry.quantile is not None or entry.unit == "user":
+                problem = "the recording has sums only, neither single durations nor users"
+            if problem:
+                yield document.file, document.mistake(("policies", index, "guardrails", number), "signal", problem)
 
 
 def _digest(series: Series) -> str:
-    """Return the SHA-256 of what was read: stamps, values, onsets."""
+    """Return the SHA-256 of what was read: stamps, sums, onsets."""
     held = hashlib.sha256(series.stamps.tobytes())
-    for name in sorted(series.values):
-        held.update(name.encode() + series.values[name].tobytes())
-    held.update(series.onsets.tobytes())
+    for name in sorted(series.sums):
+        held.update(name.encode() + series.sums[name].tobytes())
+    held.update(series.onsets.tobytes() + series.latest.tobytes())
     return held.hexdigest()
 
 
@@ -256,78 +295,65 @@ def run_replay(plan: ReplayPlan, *, command: str | None = None) -> ReplayResult:
     setting = plan.settings[0]
     traces = simulate(plan, Block(0, 0, 1)).traces
     series = setting.series
-    masked = _masked(series)
-    healthy = ~masked & ~_within_onsets(series)
+    over = timeline(series)
+    swept = _sweep(plan, traces, over)
     return ReplayResult(
         recording=series.recording,
+        series=series,
         ticks=series.clock.horizon,
-        healthy_ticks=int(healthy.sum()),
-        masked_ticks=int(masked.sum()),
+        healthy_ticks=int(over.healthy.sum()),
+        masked_ticks=int(over.masked.sum()),
+        rows=series.rows,
         onsets=tuple(format_instant(onset) for onset in series.onsets.tolist()),
-        policies=tuple(_policy_replay(trace, series, masked, healthy) for trace in traces),
+        onset_widths=tuple(((series.latest - series.onsets) / 60_000).tolist()),
+        policies=tuple(
+            _policy_replay(policy, trace, over, swept[policy.name])
+            for policy, trace in zip(setting.policies, traces, strict=True)
+        ),
         traces=traces,
         provenance=provenance(plan.digest, seed=plan.seed, command=command or typed_command()),
     )
 
 
-def _masked(series: Series) -> Bools:
-    """Return the ticks whose value was known in masked time, bool[ticks]."""
-    masked = np.zeros(series.clock.horizon, dtype=bool)
-    for mask in series.recording.masks:
-        masked |= (series.stamps >= mask.from_) & (series.stamps <= mask.to)
-    return masked
-
-
-def _within_onsets(series: Series) -> Bools:
-    """Return the ticks whose value was known in the window after an onset, bool[ticks]."""
-    inside = np.zeros(series.clock.horizon, dtype=bool)
-    for onset in series.onsets.tolist():
-        inside |= (series.stamps > onset) & (series.stamps <= onset + series.recording.within)
-    return inside
-
-
-def alarming(trace: Trace, ticks: int) -> Bools:
-    """Return at which ticks' ends any guardrail answered alarm, bool[ticks]; between looks the last answer stands."""
-    found = np.zeros(ticks, dtype=bool)
-    for times, codes in zip(trace.times, trace.codes, strict=True):
-        last = np.searchsorted(times, np.arange(1, ticks + 1), side="right") - 1
-        found |= np.where(last >= 0, codes[np.maximum(last, 0), 0] == Code.ALARM, False)
-    return found
-
-
-def _policy_replay(trace: Trace, series: Series, masked: Bools, healthy: Bools) -> PolicyReplay:
-    alarms = alarming(trace, series.clock.horizon)
-    began = alarms & ~np.concatenate([[False], alarms[:-1]])
-    delays, already = _delays(alarms, series, masked)
-    detected = np.array([delay for delay in delays if delay is not None])
-    reached = np.array([np.inf if delay is None else delay for delay in delays])
-    weeks = healthy.sum() * series.clock.tick / WEEK
-    estimates = {
-        "detected": proportion(len(detected), len(delays)),
-        "delay_p50": quantile(reached, 0.5, unit="min"),
-        "alarm_looks_healthy": proportion(int((alarms & healthy).sum()), int(healthy.sum())),
-        "false_alarms_per_week": rate(int((began & healthy).sum()), float(weeks), unit="per week"),
-    }
+def _policy_replay(policy: Policy, trace: Trace, over: Timeline, swept: tuple[Swept, ...]) -> PolicyReplay:
+    alarms = alarming(trace, over.series.clock.horizon)
+    measured = measure_alarms(alarms, over)
     return PolicyReplay(
         policy=trace.policy,
-        alarms=tuple(format_instant(stamp) for stamp in series.stamps[began].tolist()),
-        alarm_looks=int((alarms & ~masked).sum()),
-        onset_delays=tuple(delays),
-        already_alarming=already,
+        alarms=tuple(format_instant(stamp) for stamp in over.series.stamps[measured.began].tolist()),
+        alarm_looks=int((alarms & ~over.masked).sum()),
+        onset_delays=measured.delays,
+        already_alarming=measured.already,
         unknown_looks=int(sum(unknown.sum() for unknown in trace.unknown)),
-        estimates=estimates,
+        estimates=measured.estimates,
+        blast=blast(alarms, over),
+        ladder=policy.guardrails[0].rule.ladder if len(policy.guardrails) == 1 else "none",
+        swept=swept,
     )
 
 
-def _delays(alarms: Bools, series: Series, masked: Bools) -> tuple[list[float | None], int]:
-    """Return for each onset the minutes to the first alarm in its window, and how often it was alarming already."""
-    delays: list[float | None] = []
-    already = 0
-    for onset in series.onsets.tolist():
-        before = int(np.searchsorted(series.stamps, onset, side="right")) - 1
-        if before >= 0 and alarms[before]:
-            already += 1
-        inside = (series.stamps > onset) & (series.stamps <= onset + series.recording.within)
-        hits = series.stamps[inside & alarms & ~masked]
-        delays.append(float(hits[0] - onset) / 60_000 if len(hits) else None)
-    return delays, already
+def _sweep(plan: ReplayPlan, traces: tuple[Trace, ...], over: Timeline) -> dict[str, tuple[Swept, ...]]:
+    """Return what every threshold and every `for` would have come to, by policy; another `for` is run, not read off."""
+    setting = plan.settings[0]
+    variants = [variant for policy in setting.policies for variant in _other_for(policy)]
+    runs = list(zip(setting.policies, traces, strict=True))
+    if variants:
+        several = replace(setting, policies=tuple(variants))
+        runs += zip(variants, simulate(replace(plan, settings=(several,)), Block(0, 0, 1)).traces, strict=True)
+    set_for = {policy.name: getattr(policy.guardrails[0].rule, "for_", None) for policy in setting.policies}
+    found: dict[str, list[Swept]] = {policy.name: [] for policy in setting.policies}
+    for policy, trace in runs:
+        found[policy.name] += sweep(policy, trace, over, set_for=set_for[policy.name])
+    return {name: tuple(sorted(each, key=lambda one: (one.for_ or 0, one.threshold))) for name, each in found.items()}
+
+
+def _other_for(policy: Policy) -> Iterator[Policy]:
+    """Yield a policy with other settings of ``for``, counted in looks, where its one rule has it."""
+    guardrail, *others = policy.guardrails
+    set_for = getattr(guardrail.rule, "for_", None)
+    if others or set_for is None:
+        return
+    for looks in FOR_LOOKS:
+        if looks * guardrail.every != set_for:
+            rule: Any = replace(guardrail.rule, for_=looks * guardrail.every)  # type: ignore[type-var]
+            yield replace(policy, guardrails=(replace(guardrail, rule=rule),))

@@ -14,6 +14,7 @@ from pydantic import Discriminator
 
 from simlab.documents import Document, did_you_mean
 from simlab.errors import FileErrors, Mistake, UnitError
+from simlab.metrics import AmountMetric, CountMetric, DurationMetric, Metric, Proportion
 from simlab.schemas import Path, read_settings
 from simlab.settings import settings
 from simlab.ticks import (
@@ -26,7 +27,7 @@ from simlab.ticks import (
     Name,
     Period,
     Rate,
-    Seconds,
+    Real,
     Share,
     Span,
     Swing,
@@ -41,6 +42,12 @@ Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 MAX_TICKS = 100_000
 """The longest horizon, in ticks: more than a day of seconds or two months of minutes."""
 
+MAX_USERS = 5_000_000
+"""The most users, and the most requests a tick, that are simulated one by one."""
+
+MAX_STEPS = 60
+"""The most steps of a ramp with users one by one, whose sums carry the step in six bits."""
+
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -53,12 +60,18 @@ class Activity:
 
 @settings
 class Users:
-    """The population: how many, how active, in which segments."""
+    """The population: how many, how active, in which segments; one by one with ``detail: individual``.
+
+    With `pages` a session holds more than one request on average; with `stay` everybody is replaced by somebody new after that
+    time.
+    """
 
     count: Annotated[int, Ge(1)]
     segments: Annotated[dict[Name, Share], MinLen(1)]
-    detail: Literal["aggregate"] = "aggregate"
+    detail: Literal["aggregate", "individual"] = "aggregate"
     activity: Activity = Activity()
+    pages: Annotated[Real, Ge(1)] = 1.0
+    stay: Period | None = None
 
     @property
     def shares(self) -> dict[str, float]:
@@ -85,32 +98,6 @@ class Traffic:
 
 
 @settings
-class Proportion:
-    """A share of requests with an event, such as an error."""
-
-    kind: Literal["proportion"]
-    per: Literal["request"]
-    normal: Annotated[Share, Lt(1)]
-    worse: Literal["up", "down"] = "up"
-    personal_cv: Annotated[float, Ge(0)] = 0.0
-
-
-@settings
-class DurationMetric:
-    """A log-normal duration of each request, by its median and 99th percentile; a user is harmed beyond `harmed_above`."""
-
-    kind: Literal["duration"]
-    per: Literal["request"]
-    median: Seconds
-    p99: Seconds
-    harmed_above: Seconds
-    worse: Literal["up"] = "up"
-
-
-Metric = Annotated[Proportion | DurationMetric, Discriminator("kind")]
-
-
-@settings
 class RampStep:
     """Expose a share of users, then wait; ``rest`` lasts to the horizon."""
 
@@ -120,11 +107,12 @@ class RampStep:
 
 @settings
 class Rollout:
-    """The ramp and its control group; the first step begins at `begins`."""
+    """The ramp and its control group; the first step begins at `begins`. Individual users are hashed to buckets with `salt`."""
 
     steps: Annotated[tuple[RampStep, ...], MinLen(1)]
     control: Literal["same_size", "the_rest"] = "same_size"
     begins: Duration = 0
+    salt: Name = "rollout"
 
 
 @dataclass(frozen=True)
@@ -165,16 +153,36 @@ class Onset:
 
 
 @settings
+class Flattered:
+    """Another metric that looks better while the harm is on: a proxy that points the wrong way."""
+
+    metric: Name
+    times: Factor
+
+
+@settings
 class _Harm:
+    """What all harms have in common.
+
+    What `survives_rollback` `fades` with that half-life. With users one by one it can do more, to the users whom it reaches: it
+    `turns_away` a share of their requests, which never happen; `drops_users` from the data of treatment by a second hash, in
+    proportion to their personal effect on the metric; leaves a share of those it made worse `silent`; and `flatters` a metric.
+    """
+
     name: Name
     metric: Name
     onset: Onset
     segment: Name | None = None
     add: Annotated[Amount, Unit("amount", parse_amount, "2pp")] | None = None
-    times: Annotated[Factor, Gt(1)] | None = None
+    times: Factor | None = None
     lasts: Period | None = None
     spill_to_control: Share = 0.0
     survives_rollback: Share = 0.0
+    fades: Period | None = None
+    turns_away: Share = 0.0
+    drops_users: Share = 0.0
+    silent: Share = 0.0
+    flatters: Flattered | None = None
 
 
 @settings
@@ -202,7 +210,31 @@ class FlapHarm(_Harm):
     rises: Duration = 0
 
 
-Harm = Annotated[StepHarm | LeakHarm | FlapHarm, Discriminator("shape")]
+@settings
+class LatentHarm(_Harm):
+    """Nothing until it has been `dormant` for a time after its onset, uniform by lane; then the whole effect."""
+
+    shape: Literal["latent"]
+    dormant: DurationSpan
+
+
+@settings
+class LearningHarm(_Harm):
+    """An effect that people learn: 1 - exp(-`per_day` times the days since the onset) of the whole."""
+
+    shape: Literal["learning"]
+    per_day: Annotated[Real, Gt(0)]
+
+
+@settings
+class CliffHarm(_Harm):
+    """The whole effect while more than a share of users is exposed, as of a resource that runs out; none below."""
+
+    shape: Literal["cliff"]
+    above: Annotated[Share, Lt(1)]
+
+
+Harm = Annotated[StepHarm | LeakHarm | FlapHarm | LatentHarm | LearningHarm | CliffHarm, Discriminator("shape")]
 
 
 @settings
@@ -251,16 +283,88 @@ class MixDrift:
     over: Duration = 0
 
 
-Drift = Annotated[CycleDrift | TrendDrift | SpikeDrift | MixDrift, Discriminator("shape")]
+@settings
+class WeeklyDrift:
+    """A metric that is different on some days of the week."""
+
+    shape: Literal["weekly"]
+    name: Name
+    metric: Name
+    days: Annotated[dict[Weekday, Factor], MinLen(1)]
+
+
+@settings
+class NoveltyDrift:
+    """A new thing draws attention: a factor in treatment from the first exposure on, which fades with a half-life. No harm."""
+
+    shape: Literal["novelty"]
+    name: Name
+    metric: Name
+    times: Factor
+    fades: Period
+
+
+@settings
+class WarmUpDrift:
+    """Cold caches after a deploy: a factor in treatment, `for` a time after every step of the ramp. No harm."""
+
+    shape: Literal["warm-up"]
+    name: Name
+    metric: Name
+    times: Factor
+    for_: Period
+
+
+InTreatment = NoveltyDrift | WarmUpDrift
+Drift = Annotated[
+    CycleDrift | TrendDrift | SpikeDrift | MixDrift | WeeklyDrift | NoveltyDrift | WarmUpDrift, Discriminator("shape")
+]
+
+
+@settings
+class LateRecords:
+    """A `share` of records that comes out of order, each later than its tick's end `by` some time."""
+
+    share: Share
+    by: DurationSpan
+
+
+@settings
+class DeadTime:
+    """A pipeline that is dead from `at` on, `for` a time; then all that it held back comes at once."""
+
+    at: Duration
+    for_: Period
 
 
 @settings
 class Telemetry:
-    """What is seen of the world, and when: delay, share of records lost, share of looks that never come."""
+    """What is seen of the world, and when.
+
+    A tick's data are closed after `delay`, and not before the `watermark`; what is `late` by more is dropped. More may be lost in
+    one arm (`lost_in`), and some records come twice (`duplicated`).
+    """
 
     delay: DurationSpan = Span(0, 0)
     lost: Annotated[Share, Lt(1)] = 0.0
     missing_looks: Annotated[Share, Lt(1)] = 0.0
+    lost_in: dict[Literal["treatment", "control"], Annotated[Share, Lt(1)]] | None = None
+    late: LateRecords | None = None
+    watermark: Duration = 0
+    duplicated: Share = 0.0
+    dead: tuple[DeadTime, ...] = ()
+
+    @property
+    def loss(self) -> tuple[float, float, float]:
+        """Probability that a record never counts, in treatment, in control and elsewhere."""
+        kept = 1.0 - self.lost
+        if self.late is not None:
+            low, high = self.late.by.low, self.late.by.high
+            after = min(1.0, max(0.0, (high - self.watermark) / (high - low))) if high > low else float(high > self.watermark)
+            kept *= 1.0 - self.late.share * after
+        more = self.lost_in or {}
+        treated, control = (1.0 - kept * (1.0 - more.get(arm, 0.0)) for arm in ("treatment", "control"))
+        return treated, control, 1.0 - kept
 
 
 @settings
@@ -339,7 +443,9 @@ def _mistakes(scenario: Scenario, document: Document) -> Iterator[Mistake]:
         yield document.mistake(("horizon",), "time", "must be a whole number of ticks")
     yield from _mistakes_in_shares(scenario, document)
     yield from _mistakes_in_metrics(scenario, document)
+    yield from _mistakes_in_detail(scenario, document)
     yield from _mistakes_in_rollout(scenario, document)
+    yield from _mistakes_in_telemetry(scenario, document)
     yield from _mistakes_in_names(scenario, document)
     for index, harm in enumerate(scenario.harms):
         yield from _mistakes_in_harm(scenario, harm, document, ("harms", index))
@@ -361,8 +467,45 @@ def _mistakes_in_shares(scenario: Scenario, document: Document) -> Iterator[Mist
 
 def _mistakes_in_metrics(scenario: Scenario, document: Document) -> Iterator[Mistake]:
     for name, metric in scenario.metrics.items():
-        if isinstance(metric, DurationMetric) and metric.p99 <= metric.median:
+        if isinstance(metric, DurationMetric | AmountMetric) and metric.p99 <= metric.median:
             yield document.mistake(("metrics", name, "p99"), "order", "must be greater than the median")
+
+
+def _mistakes_in_detail(scenario: Scenario, document: Document) -> Iterator[Mistake]:
+    """Yield what the chosen detail of users cannot do."""
+    users = scenario.users
+    if users.detail == "aggregate":
+        for path, problem in _needs_users(scenario):
+            yield document.mistake(path, "detail", problem, "write users.detail: individual")
+        return
+    hint = "write detail: aggregate"
+    if users.count > MAX_USERS:
+        yield document.mistake(("users", "count"), "detail", f"at most {MAX_USERS:,} users are simulated one by one", hint)
+    if scenario.traffic.requests * scenario.tick > MAX_USERS:
+        problem = f"at most {MAX_USERS:,} requests a tick are simulated one by one"
+        yield document.mistake(("traffic", "requests"), "detail", problem, f"{hint}, or a shorter tick")
+    if len(scenario.rollout.steps) > MAX_STEPS:
+        yield document.mistake(("rollout", "steps"), "detail", f"at most {MAX_STEPS} steps with users one by one", hint)
+
+
+def _needs_users(scenario: Scenario) -> Iterator[tuple[Path, str]]:
+    """Yield where a scenario asks for what only users one by one have, and why."""
+    users, plainly = scenario.users, "needs users one by one"
+    of_users = {"pages": users.pages != 1, "stay": users.stay is not None}
+    yield from ((("users", key), plainly) for key, given in of_users.items() if given)
+    for index, harm in enumerate(scenario.harms):
+        asked = [key for key in ("turns_away", "drops_users", "silent", "flatters") if getattr(harm, key)]
+        yield from ((("harms", index, key), plainly) for key in asked)
+    for index, drift in enumerate(scenario.drift):
+        if isinstance(drift, InTreatment):
+            yield ("drift", index, "shape"), f"{drift.shape} in one arm {plainly}"
+    for name, metric in scenario.metrics.items():
+        if isinstance(metric, CountMetric | AmountMetric):
+            article = "an" if metric.kind == "amount" else "a"
+            problem = f"{article} {metric.kind} {plainly}: sums over cells do not say how unequal its values are"
+            yield ("metrics", name, "kind"), problem
+        elif metric.per != "request":
+            yield ("metrics", name, "per"), f"a {metric.per} as unit {plainly}"
 
 
 def _mistakes_in_rollout(scenario: Scenario, document: Document) -> Iterator[Mistake]:
@@ -376,6 +519,13 @@ def _mistakes_in_rollout(scenario: Scenario, document: Document) -> Iterator[Mis
             yield document.mistake(path, "ramp", "only the last step may soak for the rest")
     if scenario.rollout.begins >= scenario.horizon:
         yield document.mistake(("rollout", "begins"), "time", "the rollout begins after the horizon")
+
+
+def _mistakes_in_telemetry(scenario: Scenario, document: Document) -> Iterator[Mistake]:
+    times: list[tuple[Path, int]] = [(("dead", index, "at"), dead.at) for index, dead in enumerate(scenario.telemetry.dead)]
+    for path, time in [(("watermark",), scenario.telemetry.watermark), *times]:
+        if time >= scenario.horizon:
+            yield document.mistake(("telemetry", *path), "time", "is after the horizon")
 
 
 def _mistakes_in_names(scenario: Scenario, document: Document) -> Iterator[Mistake]:
@@ -396,26 +546,34 @@ def _mistakes_in_harm(scenario: Scenario, harm: _Harm, document: Document, path:
     metric = scenario.metrics.get(harm.metric)
     if metric is None:
         yield _unknown(document, (*path, "metric"), "metric", harm.metric, dict(scenario.metrics))
-    elif metric.worse == "down":
-        yield document.mistake((*path, "metric"), "harm", "a harm can only raise a metric whose worse is up")
     if harm.segment is not None and harm.segment not in scenario.users.segments:
         yield _unknown(document, (*path, "segment"), "segment", harm.segment, dict(scenario.users.segments))
-    if (harm.add is None) == (harm.times is None):
+    if harm.flatters is not None and harm.flatters.metric not in scenario.metrics:
+        place = (*path, "flatters", "metric")
+        yield _unknown(document, place, "metric", harm.flatters.metric, dict(scenario.metrics))
+    without = (harm.turns_away or harm.drops_users) and harm.add is None and harm.times is None
+    if (harm.add is None) == (harm.times is None) and not without:
         yield document.mistake(path, "harm", "must say either add or times")
     elif metric is not None:
         yield from _mistakes_in_effect(harm, metric, document, path)
     yield from _mistakes_in_onset(scenario, harm.onset, document, (*path, "onset"))
 
 
-def _mistakes_in_effect(harm: _Harm, metric: Proportion | DurationMetric, document: Document, path: Path) -> Iterator[Mistake]:
+def _mistakes_in_effect(harm: _Harm, metric: Metric, document: Document, path: Path) -> Iterator[Mistake]:
     if harm.add is not None and harm.add.kind != metric.kind:
         yield document.mistake((*path, "add"), "unit", f"does not fit a {metric.kind}")
         return
+    if harm.times is not None and (harm.times <= 1 if metric.worse == "up" else harm.times >= 1):
+        right = "more than x1, since more is worse" if metric.worse == "up" else "less than x1, since less is worse"
+        yield document.mistake((*path, "times"), "harm", f"must be {right}")
+        return
     if isinstance(metric, Proportion):
-        harmed = metric.normal * (harm.times or 1.0) + (harm.add.value if harm.add else 0.0)
-        if harmed > 1:
+        sign = 1 if metric.worse == "up" else -1
+        harmed = metric.normal * (harm.times or 1.0) + sign * (harm.add.value if harm.add else 0.0)
+        if not 0 <= harmed <= 1:
             key = "add" if harm.add else "times"
-            yield document.mistake((*path, key), "probability", f"makes the probability {harmed:.6g}, over 1")
+            which = "over 1" if harmed > 1 else "under 0"
+            yield document.mistake((*path, key), "probability", f"makes the probability {harmed:.6g}, {which}")
 
 
 def _mistakes_in_onset(scenario: Scenario, onset: Onset, document: Document, path: Path) -> Iterator[Mistake]:
@@ -442,10 +600,16 @@ def planned_onset(scenario: Scenario, onset: Onset) -> int:
     return start + onset.wait
 
 
-def _mistakes_in_drift(
-    scenario: Scenario, drift: CycleDrift | TrendDrift | SpikeDrift | MixDrift, document: Document, path: Path
-) -> Iterator[Mistake]:
+def _mistakes_in_drift(scenario: Scenario, drift: Drift, document: Document, path: Path) -> Iterator[Mistake]:
     if isinstance(drift, MixDrift):
+        return
+    if isinstance(drift, WeeklyDrift | InTreatment):
+        known = scenario.metrics.get(drift.metric)
+        if known is None:
+            yield _unknown(document, (*path, "metric"), "metric", drift.metric, dict(scenario.metrics))
+        largest = max(drift.days.values()) if isinstance(drift, WeeklyDrift) else drift.times
+        if isinstance(known, Proportion) and known.normal * largest > 1:
+            yield document.mistake(path, "probability", "makes a probability over 1")
         return
     if (drift.traffic is None) == (drift.metric is None):
         yield document.mistake(path, "drift", "must say either traffic, or metric and times")

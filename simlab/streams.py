@@ -48,6 +48,18 @@ def lane_uniform(key: np.uint64, lane: int) -> float:
     return (np.float64(bits >> np.uint64(12)) + 0.5) * _TO_UNIT
 
 
+@njit(cache=True, inline="always")
+def numbered(key: np.uint64, number: int) -> np.uint64:
+    """Return the key of one thing among those numbered under a key: a lane, a user, a visit."""
+    return mix(key + np.uint64(number + 1) * _GOLDEN)
+
+
+@njit(cache=True, inline="always")
+def word_uniform(word: np.uint64, key: np.uint64) -> float:
+    """Return a uniform in the open interval (0, 1) for the thing whose key is `word`, in the stream `key`."""
+    return (np.float64(mix(word + key) >> np.uint64(12)) + 0.5) * _TO_UNIT
+
+
 @njit(cache=True)
 def _uniforms(key: np.uint64, tick: int, cell: int, lanes: NDArray[np.int64]) -> NDArray[np.float64]:
     base = cell_key(key, tick, cell)

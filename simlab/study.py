@@ -17,7 +17,8 @@ from simlab.guardrails.registry import rules
 from simlab.guardrails.rule import Rule, SpendsError, Takes, is_e_process
 from simlab.guardrails.signal import Direction, Signal
 from simlab.guardrails.watch import Watch
-from simlab.scenario import Proportion, Scenario
+from simlab.metrics import Proportion
+from simlab.scenario import Scenario
 from simlab.schemas import Path, read_settings
 from simlab.settings import readable, settings
 from simlab.ticks import Name, Period, Share, format_duration

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simlab.guardrails.look import ARMS, Bools, FirstSeen, Floats, Integers, Look, Sums
+from simlab.guardrails.look import ARMS, BUCKETS, Bools, FirstSeen, Floats, Integers, Look, Sums
 from simlab.scenario import Telemetry
 from simlab.streams import span_ticks, stream_key, uniforms
 from simlab.ticks import Clock
+from simlab.users_gathered import UsersGathered
 from simlab.world import draws
 from simlab.world.aggregate import Increments, Watched
 from simlab.world.strata import Strata
@@ -41,15 +42,25 @@ class TelemetryNoise:
         self.clock = clock
         self.lanes = lanes
         self.seed = seed
-        self.shortest = clock.ticks(settings.delay.low)
-        self.longest = clock.ticks(settings.delay.high)
+        self.watermark = clock.ticks(settings.watermark)
+        self.shortest = max(self.watermark, clock.ticks(settings.delay.low))
+        self.longest = max(self.watermark, clock.ticks(settings.delay.high))
+        self.loss = np.array(settings.loss)
 
     def lag(self, tick: int) -> Integers:
         """Return the ticks from the end of a tick to the arrival of its data, int64[lanes]."""
         if self.shortest == self.longest:
             return np.full(len(self.lanes), self.longest)
         uniform = uniforms(stream_key(self.seed, "telemetry.delay"), tick, self.lanes)
-        return span_ticks(self.settings.delay, uniform, tick=self.clock.tick)
+        return np.maximum(self.watermark, span_ticks(self.settings.delay, uniform, tick=self.clock.tick))
+
+    def alive(self, time: Integers) -> Integers:
+        """Return when what is due at a time comes through, int64[lanes]: at once, or when a dead pipeline has recovered."""
+        for dead in self.settings.dead:
+            begins = self.clock.ticks(dead.at)
+            recovers = begins + self.clock.ticks(dead.for_)
+            time = np.where((time >= begins) & (time < recovers), recovers, time)
+        return time
 
     def missing(self, time: int) -> Bools:
         """Return which looks at a time never come, bool[lanes]."""
@@ -59,28 +70,38 @@ class TelemetryNoise:
         return np.asarray(uniform < self.settings.missing_looks)
 
     def reported(self, tick: int, increments: Increments) -> Increments:
-        """Return the increments that are left when each record is lost with the same probability."""
-        if self.settings.lost == 0:
+        """Return the increments that are left when records are lost and come twice, each by itself."""
+        if increments.reported or not (self.loss.any() or self.settings.duplicated):
             return increments
-        sums = {name: self._not_lost(name, tick, each) for name, each in increments.sums.items()}
+        sums = {name: self._told(name, tick, each) for name, each in increments.sums.items()}
         seen = increments.first_seen
         return Increments(sums, None if seen is None else seen - self._lost("first_seen", tick, seen))
 
-    def _not_lost(self, name: str, tick: int, sums: Sums) -> Sums:
+    def _told(self, name: str, tick: int, sums: Sums) -> Sums:
         if sums.squares is sums.total:
-            events = sums.total - self._lost(f"{name}.events", tick, sums.total)
-            others = sums.observations - sums.total
-            return Sums(events + others - self._lost(f"{name}.others", tick, others), events, events)
-        left = sums.observations - self._lost(name, tick, sums.observations)
+            events = self._records(f"{name}.events", tick, sums.total)
+            return Sums(events + self._records(f"{name}.others", tick, sums.observations - sums.total), events, events)
+        left = self._records(name, tick, sums.observations)
         # Which of the requests are lost does not depend on how long they took: their sums shrink with their number.
         share = left / np.maximum(sums.observations, 1.0)
         return Sums(left, sums.total * share, sums.squares * share)
 
+    def _records(self, name: str, tick: int, records: Floats) -> Floats:
+        """Return how many records of each arm are told: those not lost, and some of these twice."""
+        left = records - self._lost(name, tick, records)
+        if not self.settings.duplicated:
+            return left
+        return left + self._thinned(f"telemetry.duplicated.{name}", tick, left, np.full(3, self.settings.duplicated))
+
     def _lost(self, name: str, tick: int, records: Floats) -> Floats:
+        return self._thinned(f"telemetry.lost.{name}", tick, records, self.loss)
+
+    def _thinned(self, stream: str, tick: int, records: Floats, chance: Floats) -> Floats:
+        """Return Binomial(records, chance by arm); `records` is [..., arms, lanes]."""
         flat = records.reshape(-1, records.shape[-1])
         out = np.empty(flat.shape)
-        key = stream_key(self.seed, f"telemetry.lost.{name}")
-        draws.thin(key, tick, int(self.lanes[0]), flat, np.full(flat.shape, self.settings.lost), out)
+        by_arm = np.broadcast_to(chance[: records.shape[-2], None], records.shape).reshape(flat.shape)
+        draws.thin(stream_key(self.seed, stream), tick, int(self.lanes[0]), flat, np.ascontiguousarray(by_arm), out)
         return out.reshape(records.shape)
 
 
@@ -130,7 +151,7 @@ class Pipeline:
 
     def receive(self, tick: int, increments: Increments, position: Integers) -> None:
         """Take the data of a tick; they arrive when their delay is over, and in order."""
-        self._arrives = np.maximum(self._arrives, tick + 1 + self.noise.lag(tick))
+        self._arrives = np.maximum(self._arrives, self.noise.alive(tick + 1 + self.noise.lag(tick)))
         reported = self.noise.reported(tick, increments)
         self._on_the_way.append(_Batch(tick, self._arrives, reported, position))
         time = tick + 1
@@ -156,21 +177,25 @@ class _Gathered:
         lanes = len(noise.lanes)
         self.metrics = sorted(watched.metrics)
         self.counts_users = watched.first_seen
+        self.quantiles = sorted(watched.quantiles)
         # Each tick's data stand at one position, so a look has at most as many parts as ticks can arrive in it. A missing look
         # leaves its ticks for later ones, but a ramp goes up once and perhaps, by a rollback, to nothing.
         of_ramp = len(strata.shares) + 1
-        self.parts = of_ramp if noise.settings.missing_looks else min(every + noise.longest - noise.shortest, of_ramp)
+        gathers = noise.settings.missing_looks or noise.settings.dead
+        self.parts = of_ramp if gathers else min(every + noise.longest - noise.shortest, of_ramp)
         self._start = np.zeros(lanes, dtype=np.int64)
         self._end = np.zeros(lanes, dtype=np.int64)
         self._position = np.zeros(lanes, dtype=np.int64)
         self._nothing = np.zeros((self.parts, segments, len(ARMS), lanes))
         self._nobody = np.zeros((self.parts, len(strata.shares) - 1, segments, 2, lanes))
+        self._by_user = UsersGathered(sorted(watched.by_user), parts=self.parts, segments=segments, lanes=lanes)
         self._clear(np.ones(lanes, dtype=bool))
 
     def _clear(self, lanes: Bools) -> None:
         """Forget what these lanes have been given."""
         if lanes.all():
             self._sums: dict[str, list[Floats]] = {}
+            self._buckets = {name: np.zeros((BUCKETS, *self._nothing.shape)) for name in self.quantiles}
             self._first_seen = self._nobody
             self._part = np.zeros(len(lanes), dtype=np.int64)
             self._empty = np.ones(len(lanes), dtype=bool)
@@ -179,6 +204,7 @@ class _Gathered:
             return
         kept = ~lanes
         self._sums = {name: [values * kept for values in each] for name, each in self._sums.items()}
+        self._buckets = {name: counts * kept for name, counts in self._buckets.items()}
         self._first_seen = self._first_seen * kept
         self._part = self._part * kept
         self._empty = self._empty | lanes
@@ -192,6 +218,7 @@ class _Gathered:
         self._position = np.where(arrived, batch.position, self._position)
         self._empty = self._empty & ~arrived
         self._end = np.where(arrived, batch.tick + 1, self._end)
+        self._by_user.add(batch.increments.users, self.strata.allocation[batch.position], self._part, arrived)
         for part in range(self.parts):
             here = arrived & (self._part == part)
             if here.any():
@@ -208,6 +235,8 @@ class _Gathered:
                 if index == len(kept):
                     kept.append(np.zeros((self.parts, *values.shape)))
                 kept[index][part] += values if everywhere else np.where(here, values, 0.0)
+        for name, counts in batch.increments.buckets.items():
+            self._buckets[name][:, part] += np.where(here, counts, 0.0)
         if batch.increments.first_seen is not None:
             self._first_seen = self._first_seen.copy()
             self._first_seen[part] += np.where(here, batch.increments.first_seen, 0.0)
@@ -230,8 +259,11 @@ class _Gathered:
             shares=self._shares,
             missing=missing,
             one_armed=one_armed,
+            users=self._by_user.given(given),
+            buckets={name: counts * given for name, counts in self._buckets.items()},
         )
         self._start = np.where(given, self._end, self._start)
+        self._by_user.clear(given)
         self._clear(given)
         return look
 

@@ -99,7 +99,7 @@ def test_a_gap_is_unknown_where_the_file_says_so(tmp_path: Path) -> None:
         ({"values": ["12"] * 20}, "data.parquet: column 'errors' does not hold numbers, but .*string"),
         ({"values": [True] * 20}, "column 'errors' does not hold numbers, but bool"),
         ({"values": pd.date_range("2026-01-01", periods=20)}, "does not hold numbers, but timestamp"),
-        ({"times": [str(START + 60 * tick) for tick in range(20)]}, "a unit is given, but these are no numbers"),
+        ({"times": [str(START + 60 * tick) for tick in range(20)]}, "column 'at' does not hold numbers, but"),
         ({"times": np.r_[START + 60 * np.arange(19), np.nan]}, "at: 1 row without a time"),
         (
             {"times": START + 60 * np.r_[0:19, 5_000_000], "described": DESCRIBED + "gaps: unknown\n"},
@@ -167,3 +167,44 @@ def test_the_public_recording_against_an_independent_calculation(shared_data: Pa
     delays = [delay for delay in both.onset_delays if delay is not None]
     assert (len(delays), len(onsets)) == (17, 24)
     assert np.median(delays) == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_recorded_experiment_is_compared_arm_with_arm(tmp_path: Path) -> None:
+    generator = np.random.default_rng(12)
+    rows = 6000
+    at = START + generator.integers(0, 1200, rows)
+    arm = generator.choice(["new", "old"], rows)
+    failed = generator.random(rows) < np.where((arm == "new") & (at >= START + 600), 0.2, 0.05)
+    table = pd.DataFrame({"at": at, "arm": arm, "failed": failed})
+    table.to_parquet(tmp_path / "events.parquet")
+    (tmp_path / "recording.yaml").write_text("""
+recording: experiment
+file: events.parquet
+kind: events
+tick: 1m
+time: {column: at, unit: s}
+arms: {treatment: new, control: old, column: arm}
+values: {errors: {column: failed}}
+within: 5m
+onsets: [2026-01-01T00:10:00Z]
+""")
+    policies = POLICIES.replace(
+        "of: everyone, rule: {above: {limit: 3}}", "compare: difference, rule: {shewhart: {sigmas: 4, sides: 1}}"
+    )
+    (tmp_path / "policies.yaml").write_text(policies)
+    result = replayed(tmp_path)
+    expected = []
+    for _, tick in table.groupby((table["at"] - START) // 60):
+        new, old = tick["failed"][tick["arm"] == "new"], tick["failed"][tick["arm"] == "old"]
+        error = np.sqrt(tick["failed"].var(ddof=1) * (1 / len(new) + 1 / len(old)))
+        expected.append((new.mean() - old.mean()) / error)
+    np.testing.assert_allclose(result.traces[0].statistics[0][:, 0], expected)
+    assert max(expected[:10]) < 4 <= max(expected[10:15])
+    assert result.policies[0].estimates["detected"].value == 1
+    assert "increments" not in result.limits
+    shares = policies.replace(
+        "watch: errors, compare: difference, rule: {shewhart: {sigmas: 4, sides: 1}}", "compare: shares, rule: {srm: {}}"
+    )
+    (tmp_path / "policies.yaml").write_text(shares)
+    with pytest.raises(FileErrors, match="who was first seen when"):
+        replayed(tmp_path)

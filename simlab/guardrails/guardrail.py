@@ -165,13 +165,17 @@ class Guardrail:
             stepped = self.rule.update(state.rule, seen)
         # A statistic that is not a number is no verdict: the look is unknown and the state of a rule that need not learn stays.
         judged = seen.valid & ~np.isnan(stepped.statistic)
-        kept = GuardrailState(
-            signal,
-            choose(taken_in(self.rule, seen, stepped.statistic), stepped.state, state.rule),
-            np.where(judged, stepped.statistic, state.statistic),
-            np.where(judged, stepped.worse, state.worse),
-            state.observed | judged,
-        )
+        if judged.all():
+            worse = np.broadcast_to(stepped.worse, judged.shape)
+            kept = GuardrailState(signal, stepped.state, stepped.statistic, worse, judged)
+        else:
+            kept = GuardrailState(
+                signal,
+                choose(taken_in(self.rule, seen, stepped.statistic), stepped.state, state.rule),
+                np.where(judged, stepped.statistic, state.statistic),
+                np.where(judged, stepped.worse, state.worse),
+                state.observed | judged,
+            )
         # To a rule that counts what does not arrive, a missing look is an observation.
         missing = look.missing & ~seen.valid
         return Judged(kept, missing | ~kept.observed | (~judged & ~skipped), skipped)

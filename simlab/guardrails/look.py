@@ -7,7 +7,7 @@ could not compute: the same class is filled by the simulator, by a replayed reco
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -20,6 +20,9 @@ Bools = NDArray[np.bool_]
 
 ARMS = ("treatment", "control", "outside")
 TREATMENT, CONTROL, OUTSIDE = range(3)
+
+BUCKETS, PER_DECADE, LOWEST = 64, 12, 1e-3
+"""Buckets of a distribution of durations in seconds: up to `LOWEST`, then `PER_DECADE` to a factor of ten; the last is open."""
 
 
 class Sums(NamedTuple):
@@ -58,6 +61,23 @@ class FirstSeen(NamedTuple):
     shares: Floats
 
 
+class UserSums(NamedTuple):
+    """Cumulative sums over users of one metric, as they were before the look and as they are after it, by part.
+
+    A user counts in an arm since the ramp last took users from control: from then on both arms only grow alike, and the sums
+    begin anew. A part goes on where the part before, or the last one of the look before, ended. The terms are the sums over users
+    of 1, Y, N, Y^2, N^2 and YN, with Y the user's total and N the user's number of units.
+
+    Attributes
+    ----------
+    before, after : float64[terms, parts, segments, 2, lanes]
+        For treatment and control.
+    """
+
+    before: Floats
+    after: Floats
+
+
 @dataclass(frozen=True)
 class Look:
     """What had arrived by one evaluation, for the span [start, end) of event time.
@@ -84,6 +104,10 @@ class Look:
         The look was lost: its sums are zero, and its data come with a later one.
     one_armed : bool[lanes]
         By plan there are not two arms to compare: nobody is exposed yet, or everybody is.
+    users : mapping of str to UserSums
+        For metrics that a signal judges user by user.
+    buckets : mapping of str to float64[buckets, parts, segments, arms, lanes]
+        How many observations fell in each of the fixed buckets, for metrics of which a signal takes a quantile.
     """
 
     time: int
@@ -96,6 +120,8 @@ class Look:
     shares: Floats
     missing: Bools
     one_armed: Bools
+    users: Mapping[str, UserSums] = field(default_factory=dict)
+    buckets: Mapping[str, Floats] = field(default_factory=dict)
 
 
 class Code(IntEnum):

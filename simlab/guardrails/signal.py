@@ -18,8 +18,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from simlab.guardrails.by_user import LEAST_GROWTH, contrast_by_user
 from simlab.guardrails.contrast import SMALLER, TERMS, VARIANCE, contrast
-from simlab.guardrails.look import CONTROL, TREATMENT, Bools, Floats, Look, Sums
+from simlab.guardrails.look import BUCKETS, CONTROL, TREATMENT, Bools, Floats, Look, Sums, UserSums
+from simlab.guardrails.quantiles import above_pooled, quantile_of
 from simlab.guardrails.rule import Observation, Takes
 from simlab.guardrails.watch import Watch
 from simlab.settings import settings
@@ -95,7 +97,7 @@ class Signal(Watch):
     def initial(self, segments: int, lanes: int, *, every: int) -> SignalState:
         """Return the state before the first look, for looks every `every` milliseconds."""
         streams = self.streams(segments)
-        terms = 2 if self.compare is None else TERMS
+        terms = TERMS if self.compare is not None else 2 if self.quantile is None else BUCKETS
         looks = max(1, self.over // every)
         zero = np.zeros((streams, lanes))
         window = np.zeros((looks - 1, terms, streams, lanes))
@@ -164,7 +166,7 @@ class Signal(Watch):
         )
 
     def _observe_events_of_level(self, state: SignalState, look: Look, open_lanes: Bools) -> Signalled:
-        observations, events, squares = self._level(self._sums(look))
+        observations, events, squares = (self._of_level(values) for values in self._sums(look))
         bad = observations - events if self._fewer_are_worse else events
         # Values other than 0 and 1 are no events.
         valid = open_lanes & (events == squares) & (observations > 0) & np.isfinite(observations + events)
@@ -174,20 +176,21 @@ class Signal(Watch):
         arm = self._arm
         planned = True if arm is None else (look.shares[:, arm] > 0).any(axis=0)
         expected = np.where(look.missing, state.expected, planned)
-        missed = look.missing | (self._level(self._sums(look))[0] < self.min_count)
+        missed = look.missing | (self._of_level(self._sums(look).observations) < self.min_count)
         valid = expected & (elapsed > self.warmup)
         return self._answer(state._replace(expected=expected), look, valid=valid, value=missed.astype(float))
 
     def _observe_metric(self, state: SignalState, look: Look, open_lanes: Bools, takes: Takes, elapsed: int) -> Signalled:
-        sums = self._sums(look)
-        new = self._level(sums)[:2] if self.compare is None else self._contrast(sums)
+        new = self._level(look) if self.compare is None else self._contrast(look)
         # What is not a number is left out, and the look is unknown.
         finite = np.isfinite(new).all(axis=0)
-        if self.compare is not None:
-            finite = finite & np.isfinite(sums.squares).all(axis=(0, 2))
+        if self.compare is not None and self.unit == "request" and self.quantile is None:
+            finite = finite & np.isfinite(self._sums(look).squares).all(axis=(0, 2))
         terms = state.waiting + np.where(finite, new, 0.0)
-        observations = terms[0 if self.compare is None else SMALLER]
+        observations = self._observations(terms)
         some, enough = observations > 0, observations >= self.min_count
+        if self.unit == "user":
+            enough = enough & (terms[VARIANCE] > LEAST_GROWTH * self._information(look))
         if takes is Takes.VECTOR:
             # Several metrics are judged together or wait together, also for one that has not varied yet.
             varied = enough if self.compare is None else enough & (terms[VARIANCE] > 0)
@@ -196,9 +199,10 @@ class Signal(Watch):
         taken = open_lanes & enough & (elapsed > self.warmup)
         # A warm-up leaves nothing waiting; a thin cell keeps what it has.
         waiting = np.where(taken | (elapsed <= self.warmup), 0.0, terms)
-        windowed = terms + state.window.sum(axis=0)
-        moved = np.concatenate([state.window, terms[None]])[1:]
-        window = np.where(taken, moved, state.window) if len(moved) else state.window
+        windowed, window = terms, state.window
+        if len(window):
+            windowed = terms + window.sum(axis=0)
+            window = np.where(taken, np.concatenate([window, terms[None]])[1:], window)
         answered = state._replace(waiting=waiting, window=window)
         # A thin cell is skipped; one without any data at all is unknown, as no data is never green.
         skipped = open_lanes & ~enough & some
@@ -215,19 +219,43 @@ class Signal(Watch):
         each = [Sums(*(self._by_stream(values) for values in look.sums[name])) for name in self.metrics]
         return each[0] if len(each) == 1 else Sums(*(np.concatenate(values, axis=1) for values in zip(*each, strict=True)))
 
-    def _level(self, sums: Sums) -> Floats:
-        """Return observations, total and squares of those who are watched, float64[3, streams, lanes]."""
+    def _of_level(self, values: Floats) -> Floats:
+        """Return what those who are watched add up to, float64[streams, lanes]."""
         arm = self._arm
-        return np.stack([values.sum(axis=(0, 2)) if arm is None else values[:, :, arm].sum(axis=0) for values in sums])
+        return np.asarray(values.sum(axis=(0, 2)) if arm is None else values[:, :, arm].sum(axis=0))
 
     @property
     def _arm(self) -> int | None:
         """The one arm whose level is watched; None for everyone."""
         return {"treatment": TREATMENT, "control": CONTROL}.get(self.of or "everyone")
 
-    def _contrast(self, sums: Sums) -> Floats:
-        factor = self._null if self.compare == "ratio" else 1.0
-        return contrast(sums, null_ratio=factor, together=self._null == self._equal)
+    def _information(self, look: Look) -> Floats:
+        """Return all the information of a comparison by user since the ramp last moved, float64[streams, lanes]."""
+        held = np.stack([self._by_stream(term) for term in look.users[self.metrics[0]].after])
+        none = UserSums(np.zeros_like(held), held)
+        factor, together = self._null if self.compare == "ratio" else 1.0, self._null == self._equal
+        return np.asarray(contrast_by_user(none, null_ratio=factor, together=together)[VARIANCE])
+
+    def _observations(self, terms: Floats) -> Floats:
+        """Return how many observations there are, in the smaller arm of a comparison, float64[streams, lanes]."""
+        if self.compare is not None:
+            return np.asarray(terms[SMALLER])
+        return np.asarray(terms[0] if self.quantile is None else terms.sum(axis=0))
+
+    def _buckets(self, look: Look) -> Floats:
+        return np.stack([self._by_stream(counts) for counts in look.buckets[self.metrics[0]]])
+
+    def _level(self, look: Look) -> Floats:
+        terms = self._sums(look)[:2] if self.quantile is None else self._buckets(look)
+        return np.stack([self._of_level(each) for each in terms])
+
+    def _contrast(self, look: Look) -> Floats:
+        factor, together = self._null if self.compare == "ratio" else 1.0, self._null == self._equal
+        if self.unit == "user":
+            held = (np.stack([self._by_stream(term) for term in sums]) for sums in look.users[self.metrics[0]])
+            return contrast_by_user(UserSums(*held), null_ratio=factor, together=together)
+        sums = self._sums(look) if self.quantile is None else above_pooled(self._buckets(look), self.quantile)
+        return contrast(sums, null_ratio=factor, together=together)
 
     def _answer_comparison(
         self, state: SignalState, look: Look, terms: Floats, taken: Bools, skipped: Bools, takes: Takes
@@ -255,7 +283,7 @@ class Signal(Watch):
         self, state: SignalState, look: Look, terms: Floats, taken: Bools, skipped: Bools, takes: Takes, elapsed: int
     ) -> Signalled:
         with np.errstate(divide="ignore", invalid="ignore"):
-            value = terms[1] / terms[0]
+            value = terms[1] / terms[0] if self.quantile is None else quantile_of(terms, self.quantile)
         valid = taken & np.isfinite(value)
         if takes is Takes.LEVEL:
             return self._answer(state, look, valid=valid, value=value, skipped=skipped)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal, NamedTuple
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 
 from simlab.errors import UnitError
 from simlab.guardrails.rule import Takes
 from simlab.settings import settings
-from simlab.ticks import Duration, Period, Real, Unit
+from simlab.ticks import Duration, Period, Real, Share, Unit
 
 Of = Literal["everyone", "treatment", "control"]
 Compare = Literal["difference", "ratio", "shares"]
@@ -73,6 +73,10 @@ class Watch:
         Mean and standard deviation of a look's level when all is well, for a rule that takes standardised values.
     baseline : int
         Instead of those: milliseconds from the end of the warm-up in which they are learnt.
+    unit : {"request", "user"}
+        What is independent in a comparison: each observation, or each user with all of theirs (`simlab.guardrails.by_user`).
+    quantile : float, optional
+        Of durations, instead of their mean: a level is that quantile, a comparison is of the shares above that of both arms.
     """
 
     watch: Annotated[str | tuple[str, ...], _METRICS] | None = None
@@ -86,6 +90,8 @@ class Watch:
     target: Real | None = None
     spread: Annotated[Real, Gt(0)] | None = None
     baseline: Period | None = None
+    unit: Literal["request", "user"] = "request"
+    quantile: Annotated[Share, Gt(0), Lt(1)] | None = None
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -107,6 +113,7 @@ class Watch:
             return
         if len(self.metrics) > 1 and takes is not Takes.VECTOR:
             yield Refusal("watch", "takes one metric; write a guardrail for each")
+        yield from self._refusals_of_users(takes)
         if takes in {Takes.EVENT_COUNTS, Takes.EVENTS}:
             yield from self._refusals_of_counts(takes)
         elif takes is Takes.ARRIVALS:
@@ -116,6 +123,18 @@ class Watch:
                 yield Refusal("over", "counts every look by itself, and takes no window")
         elif takes in {Takes.STANDARDISED, Takes.VECTOR}:
             yield from self._refusals_of_standardised(takes)
+
+    def _refusals_of_users(self, takes: Takes) -> Iterator[Refusal]:
+        plain = takes in {Takes.STANDARDISED, Takes.LEVEL}
+        if self.unit == "user" and (self.compare is None or not plain):
+            yield Refusal("unit", "takes users one by one only where a metric's treatment is compared with its control")
+        # Sums over users are cumulative: a window has nothing to add.
+        if self.unit == "user" and self.over:
+            yield Refusal("over", "adds up all that users have done, and takes no window of it")
+        if self.quantile is not None and (self.unit == "user" or not plain):
+            yield Refusal(
+                "quantile", "takes no quantile of durations so; leave it out, or watch requests by a level or a comparison"
+            )
 
     def _other_kind(self, takes: Takes) -> Refusal:
         given = "shares" if self.compare == "shares" else "a comparison" if self.compare else "a level"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from simlab.guardrails.guardrail import Guardrail
 from simlab.guardrails.policy import Policy
 from simlab.guardrails.rule import Assumption, Guarantee, Takes
-from simlab.scenario import DurationMetric, Proportion, Scenario
+from simlab.metrics import AmountMetric, CountMetric, DurationMetric, Metric, Proportion
+from simlab.scenario import Scenario
 from simlab.world.strata import strata_of
 
 # A claim that holds only as samples grow lives with an estimated variance and with sums that are nearly normal.
@@ -98,18 +99,14 @@ def _broken(guarantee: Guarantee, guardrail: Guardrail, scenario: Scenario) -> I
     """Yield what breaks the assumptions that matter to the claim."""
     needed = set(guarantee.assumptions) - (set() if guarantee.exact else _ASYMPTOTIC_BEARS)
     signal = guardrail.signal
-    metrics = [scenario.metrics[name] for name in signal.metrics]
     if Assumption.INDEPENDENT in needed:
-        if any(isinstance(metric, Proportion) and metric.personal_cv > 0 for metric in metrics):
-            yield "request-level variance with returning users"
-        if signal.over > guardrail.every:
-            yield "looks share data through their window"
+        yield from _linked(guardrail, scenario)
     if Assumption.KNOWN_VARIANCE in needed and (signal.compare is not None or signal.baseline is not None):
         yield "the variance is estimated from the data (plug-in)"
     if Assumption.NORMAL in needed and guardrail.rule.takes in {Takes.STANDARDISED, Takes.VECTOR}:
         yield "counts and durations are only nearly normal"
-    if Assumption.BOUNDED in needed and any(isinstance(metric, DurationMetric) for metric in metrics):
-        yield "durations are not bounded"
+    if Assumption.BOUNDED in needed:
+        yield from _unbounded(scenario.metrics[name] for name in signal.metrics)
     if Assumption.CONSTANT_SHARES in needed and _ratio_moves(scenario):
         yield "the ramp moves the ratio of the arms under a constant-ratio test"
     planned, possible = getattr(guardrail.rule, "looks", 1), scenario.horizon // guardrail.every
@@ -117,6 +114,30 @@ def _broken(guarantee: Guarantee, guardrail: Guardrail, scenario: Scenario) -> I
         yield f"it may look {possible} times and was planned for {planned}"
     if Assumption.EQUAL_INFORMATION in needed and _information_varies(scenario):
         yield "looks carry unequal information"
+
+
+def _linked(guardrail: Guardrail, scenario: Scenario) -> Iterator[str]:
+    """Yield what makes looks depend on each other."""
+    signal = guardrail.signal
+    metrics = [scenario.metrics[name] for name in signal.metrics]
+    returning = any(
+        isinstance(metric, Proportion | CountMetric | AmountMetric) and metric.personal_cv > 0 and metric.per != "user"
+        for metric in metrics
+    )
+    if returning and signal.unit == "request":
+        yield "request-level variance with returning users"
+    if returning and signal.unit == "user" and strata_of(scenario.rollout).allocation[-1] > 1:
+        yield "the ramp takes users from control, who link what they did before with what they do after"
+    if signal.over > guardrail.every:
+        yield "looks share data through their window"
+
+
+def _unbounded(metrics: Iterable[Metric]) -> Iterator[str]:
+    for metric in metrics:
+        if isinstance(metric, DurationMetric | CountMetric):
+            yield f"{metric.kind}s are not bounded"
+        if isinstance(metric, AmountMetric) and metric.cap is None:
+            yield "amounts without a cap are not bounded"
 
 
 def _information_varies(scenario: Scenario) -> bool:

@@ -57,14 +57,14 @@ _DELAYS_LABELLED = frozenset({1, 5, 15, 60, 240, 1440})
 
 def figures(result: Result) -> dict[str, str]:
     """Return every figure of a result, SVG text by a name that is safe in a file and in a page."""
-    drawn = {"false-alarms": svg_of("false-alarms", lambda: _false_alarms_figure(result))}
+    drawn = {"false-alarms": draw_svg("false-alarms", lambda: _false_alarms_figure(result))}
     for scenario in result.scenarios:
         if any(each.incidence for each in scenario.performances):
             name = figure_name("detection-delay", scenario.name)
-            drawn[name] = svg_of(name, lambda each=scenario: _delay_figure(each, result.plan.gates))  # type: ignore[misc]
+            drawn[name] = draw_svg(name, lambda each=scenario: _delay_figure(each, result.plan.gates))  # type: ignore[misc]
         if harmed_traces(scenario):
             name = figure_name("exposure", scenario.name)
-            drawn[name] = svg_of(name, lambda each=scenario: _exposure_figure(each))  # type: ignore[misc]
+            drawn[name] = draw_svg(name, lambda each=scenario: _exposure_figure(each))  # type: ignore[misc]
     return drawn
 
 
@@ -80,7 +80,7 @@ def harmed_traces(scenario: ScenarioResult) -> list[Trace]:
     return found if len(found) <= _IN_ONE else [each for each in found if not reference[each.policy]][:_IN_ONE]
 
 
-def svg_of(name: str, draw: Callable[[], Figure]) -> str:
+def draw_svg(name: str, draw: Callable[[], Figure]) -> str:
     """Return a figure as SVG; what could change from run to run or from machine to machine is fixed."""
     import matplotlib
 

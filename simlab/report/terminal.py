@@ -16,7 +16,7 @@ from simlab.errors import printable
 from simlab.measures.estimates import Estimate
 from simlab.measures.gates import FAILED, INCONCLUSIVE, PASSED, Verdict
 from simlab.plan import BASELINE
-from simlab.replay import LIMITS, PolicyReplay, ReplayResult
+from simlab.replay import PolicyReplay, ReplayResult
 from simlab.report.words import measure, needs, percent, words
 from simlab.results import Result, ScenarioResult
 from simlab.ticks import format_count, format_duration
@@ -66,6 +66,7 @@ def print_replay(result: ReplayResult, console: Console) -> None:
     if not result.judged:
         _print(console, "No look of any policy could be judged.")
     ticks, onsets = format_count(result.ticks, "tick"), format_count(len(result.onsets), "onset")
+    _print(console, f"Rows: {rows_in_words(result)}.")
     _print(
         console,
         f"{ticks} of {format_duration(result.recording.tick)}, {result.healthy_ticks:,} of them healthy and "
@@ -76,7 +77,12 @@ def print_replay(result: ReplayResult, console: Console) -> None:
     )
     for each in result.policies:
         _print(console, f"{each.policy}: {_alarms(each)}")
-    _print(console, LIMITS, style="dim")
+    _print(console, result.limits, style="dim")
+
+
+def rows_in_words(result: ReplayResult) -> str:
+    """Return how many rows were read, left out, repaired or without a value."""
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in result.rows.items())
 
 
 def _print(console: Console, text: str, *, style: str = "") -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from simlab.errors import printable
 from simlab.measures.estimates import Estimate
-from simlab.report.figures import COLOURS, INK, MARKERS, new_figure, svg_of
+from simlab.report.figures import COLOURS, INK, MARKERS, draw_svg, new_figure
 from simlab.report.words import words
 from simlab.tuning import FrontierPoint, TunedPolicy, TuneResult, today_of
 from simlab.yaml_text import render_path
@@ -85,7 +85,7 @@ def frontier_figure(result: TuneResult) -> str:
             axes.set_title(printable(scenario))
         return figure
 
-    return svg_of("frontier", draw)  # type: ignore[arg-type]
+    return draw_svg("frontier", draw)  # type: ignore[arg-type]
 
 
 def draw_frontier(axes: Axes, points: list[FrontierPoint], *, budget: float) -> None:

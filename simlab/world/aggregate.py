@@ -13,16 +13,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import gammaincinv, ndtr
 
 from simlab.guardrails.look import Bools, Floats, Integers, Sums
-from simlab.scenario import DurationMetric, Proportion, Scenario
+from simlab.metrics import AmountMetric, DurationMetric, Metric, Proportion
+from simlab.scenario import Scenario
 from simlab.streams import stream_key, uniforms
 from simlab.world import draws
-from simlab.world.harms import NOT_YET, Exposure, HarmClock, harm_clock
+from simlab.world.harms import NOT_YET, Exposure, HarmClock, RampHistory, harm_clock
+from simlab.world.people import NO_SPREAD
 from simlab.world.rates import rates_of
 from simlab.world.strata import strata_of
 
@@ -56,10 +59,19 @@ class Increments(NamedTuple):
         For each watched metric, float64[segments, arms, lanes].
     first_seen : float64[steps, segments, 2, lanes] or None
         Users seen for the first time, by the step that assigned them; None if nobody watches.
+    users : mapping of str to float64[terms, segments, 2, lanes]
+        For metrics judged user by user: by how much the sums of `UserSums` grew.
+    buckets : mapping of str to float64[buckets, segments, arms, lanes]
+        For metrics of which a quantile is watched.
+    reported : bool
+        The world has already left out what telemetry loses.
     """
 
     sums: Mapping[str, Sums]
     first_seen: Floats | None
+    users: Mapping[str, Floats] = MappingProxyType({})
+    buckets: Mapping[str, Floats] = MappingProxyType({})
+    reported: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,10 +84,14 @@ class Watched:
         Names of metrics.
     first_seen : bool
         Whether any rule counts users.
+    by_user, quantiles : frozenset of str
+        Names of metrics that are judged user by user, and of which quantiles are watched.
     """
 
     metrics: frozenset[str]
     first_seen: bool
+    by_user: frozenset[str] = frozenset()
+    quantiles: frozenset[str] = frozenset()
 
 
 class AggregateWorld:
@@ -105,7 +121,7 @@ class AggregateWorld:
         self.gamma = scenario.users.activity.gamma
         shares = np.array(list(scenario.users.shares.values()))
         self.users = np.round(scenario.users.count * shares[:, None] * self.strata.widths)
-        self.drawn = {
+        self.drawn: dict[str, Metric] = {
             name: metric
             for name, metric in scenario.metrics.items()
             if name in watched.metrics or any(harm.metric == name for harm in scenario.harms)
@@ -141,7 +157,7 @@ class AggregateWorld:
         for name, metric in self.drawn.items():
             if isinstance(metric, Proportion):
                 variance = metric.personal_cv**2 * (1 + 1 / self.gamma) / np.maximum(self.users, 1.0)
-                effect = self._lasting(f"{name}.effect", 1 / variance) if metric.personal_cv else np.ones((1, 1))
+                effect = self._lasting(f"{name}.effect", 1 / variance) if metric.personal_cv >= NO_SPREAD else np.ones((1, 1))
                 found[name] = np.ascontiguousarray(np.broadcast_to(effect, (self.users.size, len(self.lanes))))
         return found
 
@@ -165,7 +181,7 @@ class AggregateWorld:
             if isinstance(metric, Proportion):
                 key, chance = self.key(f"{name}.events"), self.chance(name, tick)
                 draws.draw_events(key, tick, first, chance, self.effects[name], requests, total)
-            else:
+            elif isinstance(metric, DurationMetric):
                 squares = np.empty(cells)
                 keys = (self.key(f"{name}.total"), self.key(f"{name}.squares"))
                 mu, sigma = log_normal(metric, factor=float(self.rates.factors[name][tick]))
@@ -206,17 +222,17 @@ class AggregatePath:
         self.exposed = np.zeros(world.shape)
         self.harmed = np.zeros(world.shape)
         self.harm_units = {clock.harm.metric: np.zeros(lanes) for clock in world.harms}
-        self._reached = np.full((len(world.strata.treated), lanes), NOT_YET)
+        self._ramp = RampHistory(len(world.strata.treated), lanes)
         self._so_far = np.zeros(world.shape)
 
     def advance(self, noise: Noise, exposure: Exposure) -> Increments:
         """Return what happened during the noise's tick under an exposure, and count whom it hurt."""
-        self._reach(noise.tick, exposure.position)
+        self._ramp.note(noise.tick, exposure.position)
         treated = self.world.strata.treated[exposure.position]
         draws.add_treated(noise.requests, treated, self.exposed)
         sums = dict(noise.sums)
         for clock in self.harms:
-            intensity = clock.intensity(noise.tick, self._reached)
+            intensity = clock.intensity(noise.tick, self._ramp.reached)
             if intensity.any():
                 self._harm(clock, noise.tick, intensity, exposure, sums)
         control_from = self.world.strata.control_from[exposure.position]
@@ -227,7 +243,7 @@ class AggregatePath:
         """Return whether a harm that has touched this lane is under way, bool[lanes]; for people only."""
         under_way = np.zeros(len(self.onset), dtype=bool)
         for clock in self.harms:
-            under_way |= clock.is_under_way(tick, self._reached)
+            under_way |= clock.is_under_way(tick, self._ramp.reached)
         return under_way & (self.onset <= tick)
 
     def users_exposed(self) -> Floats:
@@ -243,15 +259,10 @@ class AggregatePath:
         found = draws.distinct_users(world.key("users"), int(world.lanes[0]), events, world.users, world.gamma)
         return np.asarray(found)
 
-    def _reach(self, tick: int, position: Integers) -> None:
-        for step in range(1, len(self._reached)):
-            first_time = (position >= step) & (self._reached[step] == NOT_YET)
-            self._reached[step][first_time] = tick
-
     def _harm(self, clock: HarmClock, tick: int, intensity: Floats, exposure: Exposure, sums: dict[str, Sums]) -> None:
         """Apply one harm to `sums`, and add to those harmed."""
         world, metric = self.world, self.world.drawn[clock.harm.metric]
-        dose = np.broadcast_to(clock.dose(intensity, exposure, world.strata), world.shape)
+        dose = np.broadcast_to(clock.dose(intensity, exposure, world.strata, away=tick - self._ramp.moved), world.shape)
         if clock.harm.segment is not None:
             here = np.array(world.segments) == clock.harm.segment
             dose = dose * here[:, None, None]
@@ -259,8 +270,10 @@ class AggregatePath:
         self.onset = np.where(touched.any(axis=(0, 1)), np.minimum(self.onset, tick), self.onset)
         if isinstance(metric, Proportion):
             worse, units = self._harm_proportion(clock, tick, dose, sums)
-        else:
+        elif isinstance(metric, DurationMetric):
             worse, units = self._harm_duration(clock, metric, tick, dose, sums)
+        else:
+            raise TypeError(f"a {metric.kind} needs users one by one")
         treated = world.strata.treated[np.where(exposure.position > 0, exposure.position, exposure.highest)]
         draws.add_treated(worse, treated, self.harmed)
         exposed_units = np.zeros(world.shape)
@@ -279,9 +292,13 @@ class AggregatePath:
     def _harm_proportion(self, clock: HarmClock, tick: int, dose: Floats, sums: dict[str, Sums]) -> tuple[Floats, Floats]:
         name, harm = clock.harm.metric, clock.harm
         base = self.world.chance(name, tick)
-        effect = harm.add.value if harm.add is not None else base * ((harm.times or 1.0) - 1.0)
-        chance = np.minimum(1.0, dose * effect / max(1.0 - base, 1e-12))
+        effect = harm.add.value if harm.add is not None else base * abs((harm.times or 1.0) - 1.0)
         requests, events, _ = sums[name]
+        if self.world.drawn[name].worse == "down":
+            taken = self._thinned(f"{clock.stream}.events", tick, events, np.minimum(1.0, dose * effect / base))
+            sums[name] = Sums(requests, events - taken, events - taken)
+            return taken, taken
+        chance = np.minimum(1.0, dose * effect / max(1.0 - base, 1e-12))
         added = self._thinned(f"{clock.stream}.events", tick, requests - events, chance)
         sums[name] = Sums(requests, events + added, events + added)
         return added, added
@@ -315,8 +332,8 @@ class AggregatePath:
         return out
 
 
-def log_normal(metric: DurationMetric, *, factor: float) -> tuple[float, float]:
-    """Return mu and sigma of a log-normal from its median and 99th percentile, in log seconds."""
+def log_normal(metric: DurationMetric | AmountMetric, *, factor: float) -> tuple[float, float]:
+    """Return mu and sigma of a log-normal from its median and 99th percentile, in logs of its unit."""
     mu = math.log(metric.median * factor)
     return mu, (math.log(metric.p99) - math.log(metric.median)) / 2.3263478740408408
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from simlab.guardrails.look import Bools, Floats, Integers
-from simlab.scenario import FlapHarm, Harm, LeakHarm
+from simlab.scenario import CliffHarm, FlapHarm, Harm, LatentHarm, LeakHarm, LearningHarm
 from simlab.streams import stream_key, uniforms
-from simlab.ticks import Clock
+from simlab.ticks import DAY, Clock
 from simlab.world.strata import Strata
 
 NOT_YET = np.iinfo(np.int64).max // 4
@@ -35,6 +35,31 @@ class Exposure(NamedTuple):
 
     position: Integers
     highest: Integers
+
+
+class RampHistory:
+    """What a path remembers of its ramp.
+
+    Attributes
+    ----------
+    reached : int64[positions, lanes]
+        First tick of each position.
+    moved : int64[lanes]
+        First tick of the present position.
+    """
+
+    def __init__(self, positions: int, lanes: int) -> None:
+        self.reached = np.full((positions, lanes), NOT_YET)
+        self.moved = np.zeros(lanes, dtype=np.int64)
+        self._position = np.zeros(lanes, dtype=np.int64)
+
+    def note(self, tick: int, position: Integers) -> None:
+        """Take the position during a tick down."""
+        for step in range(1, len(self.reached)):
+            first_time = (position >= step) & (self.reached[step] == NOT_YET)
+            self.reached[step][first_time] = tick
+        self.moved = np.where(position != self._position, tick, self.moved)
+        self._position = position
 
 
 @dataclass(frozen=True)
@@ -93,6 +118,8 @@ class HarmClock:
             rises = self.clock.ticks(self.harm.rises)
             risen = np.minimum(1.0, (age + 1) / rises) if rises else 1.0
             return np.asarray(drawn < self.harm.chance * risen, dtype=float)
+        if isinstance(self.harm, LearningHarm):
+            return -np.expm1(-self.harm.per_day * (age + 1) * self.clock.tick / DAY)
         return np.ones(len(age))
 
     def is_under_way(self, tick: int, reached: Integers) -> Bools:
@@ -101,14 +128,31 @@ class HarmClock:
         ended = age >= self.clock.ticks(self.harm.lasts) if self.harm.lasts is not None else np.zeros_like(age, bool)
         return np.asarray((age >= 0) & ~ended)
 
-    def dose(self, intensity: Floats, exposure: Exposure, strata: Strata) -> Floats:
-        """Return the share of the full effect by stratum, float64[strata, lanes]."""
+    def dose(self, intensity: Floats, exposure: Exposure, strata: Strata, *, away: Integers | None = None) -> Floats:
+        """Return the share of the full effect by stratum, float64[strata, lanes].
+
+        Parameters
+        ----------
+        intensity : float64[lanes]
+            From `intensity`.
+        exposure : Exposure
+            Who is exposed.
+        strata : Strata
+            Who moves together.
+        away : int64[lanes], optional
+            Ticks since the ramp went back to nothing, for what fades.
+        """
         stratum = np.arange(strata.count)[:, None]
         treated = stratum < strata.treated[exposure.position]
         control = stratum >= strata.control_from[exposure.position]
         left = (stratum < strata.treated[exposure.highest]) & (exposure.position == 0)
         share = np.where(treated, 1.0, np.where(control, self.harm.spill_to_control, 0.0))
-        return intensity * np.where(left, np.maximum(share, self.harm.survives_rollback), share)
+        survives = np.full(intensity.shape, self.harm.survives_rollback)
+        if self.harm.fades is not None and away is not None:
+            survives = survives * 0.5 ** (away * self.clock.tick / self.harm.fades)
+        if isinstance(self.harm, CliffHarm):
+            intensity = intensity * (strata.shares[exposure.position, 0] > self.harm.above)
+        return intensity * np.where(left, np.maximum(share, survives), share)
 
 
 def harm_clock(harm: Harm, *, clock: Clock, strata: Strata, lanes: Integers, seed: int) -> HarmClock:
@@ -119,6 +163,10 @@ def harm_clock(harm: Harm, *, clock: Clock, strata: Strata, lanes: Integers, see
         exposed = strata.shares[1, 0] if onset.step is None else onset.step
         waits_for = int(np.argmin(np.abs(strata.shares[:, 0] - exposed)))
     drawn = uniforms(stream_key(seed, f"harm.{harm.name}.jitter"), 0, lanes)
-    wait = (onset.at or 0) + onset.wait + onset.jitter * (2 * drawn - 1)
+    dormant = np.zeros(len(lanes))
+    if isinstance(harm, LatentHarm):
+        asleep = uniforms(stream_key(seed, f"harm.{harm.name}.dormant"), 0, lanes)
+        dormant = harm.dormant.low + (harm.dormant.high - harm.dormant.low) * asleep
+    wait = dormant + (onset.at or 0) + onset.wait + onset.jitter * (2 * drawn - 1)
     delay = np.maximum(0, np.round(wait / clock.tick)).astype(np.int64)
     return HarmClock(harm, clock, waits_for, delay, lanes, seed)

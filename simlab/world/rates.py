@@ -5,12 +5,24 @@ Rates are functions of time alone, the same for every lane, so that all chance i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from simlab.guardrails.look import Floats
-from simlab.scenario import WEEKDAYS, CycleDrift, MixDrift, Scenario, SpikeDrift, Traffic, TrendDrift
+from simlab.scenario import (
+    WEEKDAYS,
+    CycleDrift,
+    InTreatment,
+    MixDrift,
+    Scenario,
+    SpikeDrift,
+    Traffic,
+    TrendDrift,
+    Weekday,
+    WeeklyDrift,
+)
 from simlab.ticks import DAY, WEEK
 
 
@@ -40,6 +52,10 @@ def rates_of(scenario: Scenario) -> Rates:
         if isinstance(drift, MixDrift):
             target = np.array([drift.to[segment] for segment in scenario.users.shares])[:, None]
             shares = shares + _progress(middle, drift.at, drift.over) * (target - shares)
+        elif isinstance(drift, InTreatment):
+            continue
+        elif isinstance(drift, WeeklyDrift):
+            factors[drift.metric] = factors[drift.metric] * _by_day(drift.days, clock.starts + middle)
         elif drift.metric is not None:
             factors[drift.metric] = factors[drift.metric] * _factor(drift, middle, drift.times or 1.0)
         else:
@@ -54,10 +70,15 @@ def _pattern(traffic: Traffic, instant: Floats, elapsed: Floats) -> Floats:
         phase = 2 * np.pi * (instant % DAY - traffic.daily.peak) / DAY
         pattern = pattern * (1.0 + traffic.daily.swing * np.cos(phase))
     if traffic.weekly is not None:
-        by_day = np.array([1.0 + traffic.weekly.get(day, 0.0) for day in WEEKDAYS])
-        # 1 January 1970 was a Thursday.
-        pattern = pattern * by_day[((instant // DAY + 3) % 7).astype(int)]
+        pattern = pattern * _by_day({day: 1.0 + swing for day, swing in traffic.weekly.items()}, instant)
     return pattern
+
+
+def _by_day(factors: Mapping[Weekday, float], instant: Floats) -> Floats:
+    """Return the factor of each instant's day of the week, 1 where none is given."""
+    by_day = np.array([factors.get(day, 1.0) for day in WEEKDAYS])
+    # 1 January 1970 was a Thursday.
+    return np.asarray(by_day[((instant // DAY + 3) % 7).astype(int)])
 
 
 def _progress(elapsed: Floats, at: int, over: int) -> Floats:

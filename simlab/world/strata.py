@@ -63,6 +63,15 @@ class Strata:
         members = self.cohort == np.arange(len(self.treated) - 1)[:, None]
         return np.asarray(np.einsum("pas,cs,s->pca", arms, members, self.widths))
 
+    @cached_property
+    def allocation(self) -> Integers:
+        """Number of the allocation at each position, int64[positions]: a new one where a step takes users from control.
+
+        While it is the same both arms only grow, by users whom the same steps assigned, so that sums over users may go on.
+        """
+        taken = np.maximum(self.treated[1:] - self.control_from[:-1], 0) > 0
+        return np.concatenate([[0], 1 + np.cumsum(taken)]).astype(np.int64)
+
     @property
     def one_armed(self) -> NDArray[np.bool_]:
         """Positions without both arms, bool[positions]: nobody is exposed yet, or everybody is."""

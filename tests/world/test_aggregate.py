@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simlab.scenario import DurationMetric
+from simlab.metrics import DurationMetric
 from simlab.world import draws
 from simlab.world.aggregate import AggregateWorld, Watched, log_normal
 from simlab.world.harms import Exposure

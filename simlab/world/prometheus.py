@@ -1,0 +1,132 @@
+"""Range queries to a Prometheus server over HTTP, in parts under its limit of 11,000 points a series.
+
+A point holds the newest sample that is not older than the staleness, as Prometheus evaluates it; the staleness is sent along as
+``lookback_delta``, so that what is read does not depend on how the server was started.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import numpy as np
+
+from simlab.errors import RecordingError
+from simlab.guardrails.look import Floats, Integers
+from simlab.settings import settings
+from simlab.ticks import Instant, Period
+
+MOST_POINTS = 10_000
+
+
+@settings
+class Prometheus:
+    """Where and what is asked.
+
+    Parameters
+    ----------
+    url : str
+        Of the server, such as ``http://127.0.0.1:9090``.
+    from_, to : Instant
+        The first and the last moment that is asked for; between them one point each tick.
+    staleness : Period
+        How old a sample may be.
+    timeout : Period
+        How long one answer may take.
+    """
+
+    url: str
+    from_: Instant
+    to: Instant
+    staleness: Period = 300_000
+    timeout: Period = 30_000
+
+
+class Points(NamedTuple):
+    """The answer to one query.
+
+    Attributes
+    ----------
+    times : int64[points]
+        Milliseconds since 1970, one each step.
+    values : float64[points]
+        NaN where the server had no sample.
+    requests : int
+        How many parts it took.
+    """
+
+    times: Integers
+    values: Floats
+    requests: int
+
+
+def query_range(server: Prometheus, query: str, *, step: int) -> Points:
+    """Return one series at each step.
+
+    Parameters
+    ----------
+    server : Prometheus
+        Whom to ask.
+    query : str
+        PromQL; it must come to one series.
+    step : int
+        Milliseconds.
+
+    Raises
+    ------
+    RecordingError
+        If the server cannot be reached, does not answer in time, answers with an error or not as a whole, or with more or less
+        than one series.
+    """
+    if not server.url.startswith(("http://", "https://")):
+        raise RecordingError(f"{server.url}: the address of a Prometheus begins with http:// or https://")
+    times = np.arange(server.from_, server.to + 1, step, dtype=np.int64)
+    values = np.full(len(times), np.nan)
+    names: dict[str, None] = {}
+    parts = range(0, len(times), MOST_POINTS)
+    for first in parts:
+        asked = times[first : first + MOST_POINTS]
+        for series in _ask(server, query, asked, step):
+            names[json.dumps(series["metric"], sort_keys=True)] = None
+            if len(names) > 1:
+                raise RecordingError(f"{query}: more than one series, such as {' and '.join(names)}; say sum(...) or a label")
+            stamps, samples = np.array(series["values"], dtype=float).reshape(-1, 2).T
+            place = np.round((stamps * 1000 - times[0]) / step).astype(np.int64)
+            if ((place < first) | (place >= first + len(asked))).any():
+                raise RecordingError(f"{server.url}: {query}: answered with points that were not asked for")
+            values[place] = samples
+    if not names:
+        raise RecordingError(f"{query}: no series in that time at {server.url}")
+    return Points(times, values, len(parts))
+
+
+def _ask(server: Prometheus, query: str, asked: Integers, step: int) -> list[Mapping[str, Any]]:
+    parameters = {
+        "query": query,
+        "start": f"{asked[0] / 1000:.3f}",
+        "end": f"{asked[-1] / 1000:.3f}",
+        "step": f"{step / 1000:.3f}",
+        "lookback_delta": f"{server.staleness / 1000:.3f}",
+    }
+    address = f"{server.url.rstrip('/')}/api/v1/query_range?{urlencode(parameters)}"
+    try:
+        with urlopen(Request(address), timeout=server.timeout / 1000) as answer:  # noqa: S310 - http alone, checked above
+            held = json.loads(answer.read())
+        if held["status"] != "success" or held["data"]["resultType"] != "matrix":
+            raise RecordingError(f"{server.url}: {query}: no matrix, but {str(held)[:200]}")
+        found: list[Mapping[str, Any]] = held["data"]["result"]
+    except HTTPError as error:
+        said = error.read(300).decode(errors="replace")
+        raise RecordingError(f"{server.url}: {query}: answered {error.code} {error.reason}: {said}") from None
+    except TimeoutError:
+        raise RecordingError(f"{server.url}: {query}: no answer within {server.timeout / 1000:g} s") from None
+    except URLError as error:
+        raise RecordingError(f"{server.url}: cannot be reached: {error.reason}") from None
+    except (http.client.HTTPException, OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordingError(f"{server.url}: {query}: the answer is not whole or not what it should be: {error!r}") from None
+    return found

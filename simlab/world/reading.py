@@ -1,0 +1,402 @@
+"""From recorded files to sums on a grid of ticks, in memory that holds the ticks and one batch of rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from simlab.documents import Document
+from simlab.errors import FileErrors, Mistake, RecordingError
+from simlab.guardrails.look import ARMS, CONTROL, OUTSIDE, TREATMENT, Bools, Floats, Integers
+from simlab.ticks import Clock, format_count, format_duration
+from simlab.world.prometheus import Prometheus, query_range
+from simlab.world.recording import Arms, OnsetFile, Recording, Series, ValueColumn
+from simlab.world.sources import Wanted, batches
+
+_MILLISECONDS = {"d": 86_400_000.0, "h": 3_600_000.0, "s": 1_000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
+_SHOWN = 3
+MAX_TICKS = 1_000_000
+_MERGED = 64
+
+
+def read_series(recording: Recording, document: Document, *, data: Path | None = None) -> Series:
+    """Return the data of a recording.
+
+    Parameters
+    ----------
+    recording : Recording
+        As read from its file.
+    document : Document
+        That file; data stand beside it unless `data` says otherwise.
+    data : Path, optional
+        Folder of the data.
+
+    Raises
+    ------
+    FileErrors
+        If what the file names does not go with its kind.
+    RecordingError
+        With everything that is wrong with the data: missing column, zone-naive, unsorted, duplicated or missing times, NaN,
+        infinity, a file that cannot be read.
+    """
+    mistakes = list(_mistakes(recording, document))
+    if mistakes:
+        raise FileErrors((document.file, mistake) for mistake in mistakes)
+    folder = data if data is not None else document.path.parent
+    if recording.prometheus is not None:
+        placed = _read_prometheus(recording.prometheus, recording)
+    else:
+        placed = _read_events(folder, recording) if recording.kind == "events" else _read_samples(folder, recording)
+    onsets = _onsets(recording, folder)
+    return Series(recording, placed.clock, placed.stamps, placed.sums, onsets[:, 0], onsets[:, 1], placed.rows)
+
+
+def _mistakes(recording: Recording, document: Document) -> Iterator[Mistake]:
+    """Yield what does not go together."""
+    yield from _mistakes_of_kind(recording, document)
+    if not isinstance(recording.onsets, OnsetFile):
+        for index, onset in enumerate(recording.onsets):
+            if not isinstance(onset, int) and onset.to < onset.from_:
+                yield document.mistake(("onsets", index), "order", "must not end before it begins")
+    harm = recording.incident.harm if recording.incident else None
+    if harm is not None and harm.metric not in recording.values:
+        problem = f"there is no metric {harm.metric!r}"
+        yield document.mistake(("incident", "harm", "metric"), "unknown-metric", problem, f"known: {', '.join(recording.values)}")
+
+
+def _mistakes_of_kind(recording: Recording, document: Document) -> Iterator[Mistake]:
+    """Yield what a recording of this kind lacks or cannot have."""
+    kind, arms = recording.kind, recording.arms
+    if (recording.file is None) == (recording.prometheus is None):
+        yield document.mistake((), "source", "must say either file or prometheus")
+    if recording.prometheus is not None and kind != "series":
+        yield document.mistake(("kind",), "kind", "a Prometheus gives series")
+    by_arm = kind in {"periods", "cumulative"}
+    for name, value in recording.values.items():
+        if by_arm and not value.by_arm:
+            yield document.mistake(("values", name), "kind", f"{kind} need count, mean and variance, each with {{arm}}")
+        if not by_arm and value.column is None:
+            yield document.mistake(("values", name), "kind", f"{kind} need a column")
+    if by_arm and arms is None:
+        yield document.mistake(("kind",), "kind", f"{kind} need arms: {{treatment: ..., control: ...}}")
+    if arms is not None and kind == "series":
+        yield document.mistake(("arms",), "kind", "a metric series has no arms")
+    if arms is not None and kind == "events" and arms.column is None:
+        yield document.mistake(("arms",), "kind", "an event log needs the column that names the arm")
+
+
+class _Placed(NamedTuple):
+    """Sums on their grid."""
+
+    clock: Clock
+    stamps: Integers
+    sums: dict[str, Floats]
+    rows: dict[str, int]
+
+
+class _Rows(NamedTuple):
+    """Some rows, those that `where` leaves out not among them.
+
+    Attributes
+    ----------
+    number : int64[rows]
+        In the file, counted from 1.
+    times : int64[rows]
+        Milliseconds since 1970.
+    numbers : dict of str to float64[rows]
+        By column.
+    arms : int64[rows]
+        Index in `ARMS`; -1 for a row of neither arm.
+    read : int
+        Rows read for these.
+    """
+
+    number: Integers
+    times: Integers
+    numbers: dict[str, Floats]
+    arms: Integers
+    read: int
+
+
+def _read(folder: Path, recording: Recording) -> Iterator[_Rows]:
+    numbers = tuple(dict.fromkeys(column for value in recording.values.values() for column in _columns(value, recording.arms)))
+    where = recording.where or {}
+    arm_column = recording.arms.column if recording.arms else None
+    time = recording.time
+    others = (*where, *([arm_column] if arm_column else []), *([] if time.unit else [time.column]))
+    wanted = Wanted((*numbers, *([time.column] if time.unit else [])), others, booleans=recording.kind == "events")
+    for batch in batches(folder / recording.source, wanted):
+        rows = len(batch.columns[time.column])
+        kept = np.ones(rows, dtype=bool)
+        for name, value in where.items():
+            kept &= _equals(batch.columns[name], value)
+        place = np.flatnonzero(kept)
+        taken = {name: column.take(place) for name, column in batch.columns.items()} if len(place) < rows else batch.columns
+        yield _Rows(
+            number=batch.first + place + 1,
+            times=_times(taken[time.column], recording, batch.first + place + 1),
+            numbers={name: np.asarray(taken[name].to_numpy(zero_copy_only=False), dtype=float) for name in numbers},
+            arms=_arms(taken[arm_column], recording.arms) if arm_column and recording.arms else np.full(len(place), OUTSIDE),
+            read=rows,
+        )
+
+
+def _columns(value: ValueColumn, arms: Arms | None) -> tuple[str, ...]:
+    """Return the columns of a metric; of statistics three for each arm, treatment first."""
+    if value.column is not None:
+        return (value.column,)
+    names = (arms.treatment, arms.control) if arms else ()
+    return tuple(column.replace("{arm}", name) for name in names for column in value.by_arm)
+
+
+def _equals(column: Any, value: str | int) -> Bools:
+    return np.array([str(each) == str(value) for each in column.to_pylist()], dtype=bool)
+
+
+def _arms(column: Any, arms: Arms) -> Integers:
+    held = column.to_pandas().astype(str)
+    return np.where(held == arms.treatment, TREATMENT, np.where(held == arms.control, CONTROL, -1)).astype(np.int64)
+
+
+def _times(column: Any, recording: Recording, number: Integers) -> Integers:
+    """Return the stamps of rows in milliseconds since 1970, int64[rows]."""
+    import pandas as pd
+
+    what = f"{recording.source}: {recording.time.column}"
+    if column.null_count:
+        raise RecordingError(f"{what}: {format_count(column.null_count, 'row')} without a time")
+    if recording.time.unit is not None:
+        numbers = column.to_numpy(zero_copy_only=False)
+        bad = number[~np.isfinite(numbers)]
+        if len(bad):
+            raise RecordingError(f"{recording.source}: {_rows(f'{recording.time.column} is no time', bad)}")
+        return np.asarray(np.round(numbers * _MILLISECONDS[recording.time.unit])).astype(np.int64) + recording.time.since
+    given = pd.Series(column.to_pandas())
+    if pd.api.types.is_numeric_dtype(given):
+        raise RecordingError(f"{what}: numbers; say their unit (d, h, s, ms, us or ns)")
+    try:
+        stamps = pd.to_datetime(given, format="ISO8601") if given.dtype.kind != "M" else given
+        if getattr(stamps.dt, "tz", None) is None:
+            if recording.time.zone is None:
+                raise RecordingError(f"{what}: the times name no zone; say it as time.zone")
+            stamps = stamps.dt.tz_localize(ZoneInfo(recording.time.zone))
+    except (ValueError, AttributeError) as error:
+        raise RecordingError(f"{what}: {error} (rows from {number[0]} on; mixed zones are not guessed)") from None
+    return np.asarray(stamps.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[ms]").astype(np.int64))
+
+
+def _read_samples(folder: Path, recording: Recording) -> _Placed:
+    """Return a metric series or statistics of two arms: one row a tick."""
+    found: list[_Rows] = []
+    held = 0
+    for rows in _read(folder, recording):
+        found.append(rows)
+        held += len(rows.times)
+        if held > MAX_TICKS:
+            raise RecordingError(f"{recording.source}: more than {MAX_TICKS:,} rows; at most so many are replayed")
+    if not held:
+        raise RecordingError(f"{recording.source}: no row is left; look at where")
+    times = np.concatenate([rows.times for rows in found])
+    number = np.concatenate([rows.number for rows in found])
+    numbers = {name: np.concatenate([rows.numbers[name] for rows in found]) for name in found[0].numbers}
+    read = sum(rows.read for rows in found)
+    counts = {"read": read, "left_out": read - held, "sorted": 0, "duplicates_dropped": 0, "without_a_value": 0}
+    order = np.arange(held)
+    if "sort" in recording.repair:
+        order = np.argsort(times, kind="stable")
+        counts["sorted"] = int((np.diff(times) < 0).sum())
+    if "first_of_duplicates" in recording.repair:
+        fresh = np.concatenate([[True], np.diff(times[order]) != 0])
+        order = order[fresh]
+        counts["duplicates_dropped"] = int((~fresh).sum())
+    times, number = times[order], number[order]
+    numbers = {name: values[order] for name, values in numbers.items()}
+    _refuse_bad(times, numbers, number, recording)
+    counts["without_a_value"] = int(np.any([np.isnan(values) for values in numbers.values()], axis=0).sum())
+    return _on_grid(times, numbers, number, recording, counts)
+
+
+def _read_prometheus(server: Prometheus, recording: Recording) -> _Placed:
+    """Return metric series from a server: one point a tick, missing where it had no sample."""
+    if server.to - server.from_ > MAX_TICKS * recording.tick or server.to <= server.from_:
+        raise RecordingError(f"{server.url}: from and to must hold between 1 and {MAX_TICKS:,} ticks")
+    columns = [str(value.column) for value in recording.values.values()]
+    found = {column: query_range(server, column, step=recording.tick) for column in dict.fromkeys(columns)}
+    times = next(iter(found.values())).times
+    numbers = {column: points.values for column, points in found.items()}
+    number = np.arange(1, len(times) + 1)
+    _refuse_bad(times, numbers, number, recording)
+    missing = np.any([np.isnan(values) for values in numbers.values()], axis=0)
+    requests = sum(points.requests for points in found.values())
+    return _on_grid(
+        times, numbers, number, recording, {"read": len(times), "requests": requests, "without_a_value": int(missing.sum())}
+    )
+
+
+def _on_grid(
+    times: Integers, numbers: Mapping[str, Floats], number: Integers, recording: Recording, counts: dict[str, int]
+) -> _Placed:
+    tick = recording.tick
+    start = int(times[0]) - tick
+    place = np.round((times - start) / tick).astype(np.int64) - 1
+    if (np.diff(place) < 1).any():
+        first = number[int(np.argmax(np.diff(place) < 1)) + 1]
+        raise RecordingError(
+            f"{recording.source}: row {first}: two samples fall on one tick of {format_duration(tick)}; give a smaller tick"
+        )
+    clock = _clock(start, int(place[-1]) + 1, recording)
+    stamps = start + tick * np.arange(1, clock.horizon + 1)
+    stamps[place] = times
+    sums = {}
+    for name, value in recording.values.items():
+        sums[name] = np.zeros((3, len(ARMS), clock.horizon))
+        if value.column is not None:
+            _put_samples(sums[name], numbers[value.column], place)
+        else:
+            columns = [numbers[column] for column in _columns(value, recording.arms)]
+            for arm, (count, mean, variance) in zip((TREATMENT, CONTROL), (columns[:3], columns[3:]), strict=True):
+                sums[name][:, arm, place] = _from_statistics(
+                    count, mean, variance, cumulative=recording.kind == "cumulative", what=f"{recording.source}: {name}"
+                )
+    return _Placed(clock, stamps, sums, counts)
+
+
+def _put_samples(sums: Floats, samples: Floats, place: Integers) -> None:
+    known = ~np.isnan(samples)
+    sums[:, OUTSIDE, place[known]] = np.stack([np.ones(known.sum()), samples[known], samples[known] ** 2])
+
+
+def _from_statistics(count: Floats, mean: Floats, variance: Floats, *, cumulative: bool, what: str) -> Floats:
+    """Return float64[3, rows]: increments of count, sum and sum of squares; nothing where one of the three is missing.
+
+    Cumulative statistics that are missing at a row come with the next one that is whole.
+    """
+    held = np.stack([count, count * mean, variance * np.maximum(count - 1, 0) + count * mean**2])
+    known = ~np.isnan(held).any(axis=0)
+    found = np.zeros_like(held)
+    found[:, known] = np.diff(held[:, known], axis=1, prepend=0.0) if cumulative else held[:, known]
+    if (found[0] < 0).any():
+        raise RecordingError(f"{what}: a cumulative count falls at row {int(np.argmax(found[0] < 0)) + 1} of those taken")
+    # Rounded statistics can make a sum of squares too small for its mean; then there is no variance to speak of.
+    found[2] = np.maximum(found[2], found[1] ** 2 / np.maximum(found[0], 1))
+    return found
+
+
+def _clock(start: int, ticks: int, recording: Recording) -> Clock:
+    if ticks > MAX_TICKS:
+        problem = f"{format_duration(ticks * recording.tick)} are {ticks:,} ticks of {format_duration(recording.tick)}"
+        raise RecordingError(f"{recording.source}: from its first to its last row {problem}; at most {MAX_TICKS:,} are replayed")
+    return Clock(start, recording.tick, ticks)
+
+
+class _Summed(NamedTuple):
+    """Sums of events at some ticks.
+
+    Attributes
+    ----------
+    ticks : int64[n]
+        Since 1970, in order.
+    sums : float64[n, metrics, 3, arms]
+        Of each.
+    """
+
+    ticks: Integers
+    sums: Floats
+
+
+def _read_events(folder: Path, recording: Recording) -> _Placed:
+    """Return an event log summed by tick, whatever the order of its rows."""
+    counts = {"read": 0, "left_out": 0, "of_neither_arm": 0, "without_a_value": 0}
+    waiting: list[_Summed] = []
+    for rows in _read(folder, recording):
+        values = np.stack([rows.numbers[str(value.column)] for value in recording.values.values()])
+        if np.isinf(values).any():
+            raise RecordingError(f"{recording.source}: {_rows('infinite', rows.number[np.isinf(values).any(axis=0)])}")
+        taken = rows.arms >= 0
+        counts["read"] += rows.read
+        counts["left_out"] += rows.read - len(rows.times)
+        counts["of_neither_arm"] += int((~taken).sum())
+        counts["without_a_value"] += int(np.isnan(values).any(axis=0).sum())
+        waiting.append(_sum_by_tick(rows.times[taken] // recording.tick, rows.arms[taken], values[:, taken]))
+        if len(waiting) == _MERGED:
+            waiting = [_merged(waiting)]
+    summed = _merged(waiting)
+    if not len(summed.ticks):
+        raise RecordingError(f"{recording.source}: no event is left; look at where and arms")
+    first = int(summed.ticks[0])
+    clock = _clock(first * recording.tick, int(summed.ticks[-1]) - first + 1, recording)
+    placed = np.zeros((*summed.sums.shape[1:], clock.horizon))
+    placed[..., summed.ticks - first] = np.moveaxis(summed.sums, 0, -1)
+    stamps = clock.starts + recording.tick * np.arange(1, clock.horizon + 1)
+    return _Placed(clock, stamps, dict(zip(recording.values, placed, strict=True)), counts)
+
+
+def _sum_by_tick(ticks: Integers, arms: Integers, values: Floats) -> _Summed:
+    held, place = np.unique(ticks, return_inverse=True)
+    sums = np.zeros((len(held), len(values), 3, len(ARMS)))
+    for metric, samples in enumerate(values):
+        known = ~np.isnan(samples)
+        cell = place[known] * len(ARMS) + arms[known]
+        for order in range(3):
+            total = np.bincount(cell, samples[known] ** order, minlength=len(held) * len(ARMS))
+            sums[:, metric, order] = total.reshape(len(held), len(ARMS))
+    return _Summed(held, sums)
+
+
+def _merged(parts: list[_Summed]) -> _Summed:
+    ticks, place = np.unique(np.concatenate([part.ticks for part in parts]), return_inverse=True)
+    if len(ticks) > MAX_TICKS:
+        raise RecordingError(f"events fall on more than {MAX_TICKS:,} ticks; give a larger tick")
+    sums = np.zeros((len(ticks), *parts[0].sums.shape[1:]))
+    np.add.at(sums, place, np.concatenate([part.sums for part in parts]))
+    return _Summed(ticks, sums)
+
+
+def _refuse_bad(times: Integers, numbers: Mapping[str, Floats], number: Integers, recording: Recording) -> None:
+    """Raise with every kind of trouble in the data, each with its first rows (counted from 1)."""
+    steps = np.diff(times)
+    trouble = [
+        _rows("times go backwards", number[1:][steps < 0]),
+        _rows("times stand twice", number[1:][steps == 0]),
+    ]
+    accepts = "(gaps: unknown accepts that)"
+    if recording.gaps == "refuse":
+        trouble.append(_rows(f"samples are missing before this row {accepts}", number[1:][steps >= 1.5 * recording.tick]))
+    for name, samples in numbers.items():
+        trouble.append(_rows(f"{name} is infinite", number[np.isinf(samples)]))
+        if recording.gaps == "refuse":
+            trouble.append(_rows(f"{name} is not a number {accepts}", number[np.isnan(samples)]))
+    found = [line for line in trouble if line]
+    if found:
+        raise RecordingError("\n".join(f"{recording.source}: {line}" for line in found))
+
+
+def _rows(what: str, rows: Integers) -> str:
+    """Return where something is wrong, by row numbers counted from 1; nothing if it is nowhere."""
+    if not len(rows):
+        return ""
+    shown = ", ".join(str(row) for row in rows[:_SHOWN])
+    return f"{what}: row {shown}{f' and {len(rows) - _SHOWN} more' if len(rows) > _SHOWN else ''}"
+
+
+def _onsets(recording: Recording, folder: Path) -> Integers:
+    """Return the earliest and latest moment of each onset, int64[onsets, 2]."""
+    if not isinstance(recording.onsets, OnsetFile):
+        spans = [(each, each) if isinstance(each, int) else (each.from_, each.to) for each in recording.onsets]
+        return np.array(sorted(spans), dtype=np.int64).reshape(-1, 2)
+    import pandas as pd
+
+    source = recording.onsets
+    try:
+        entries = json.loads((folder / source.file).read_text(encoding="utf-8"))
+        stamps = pd.to_datetime([entry[source.field] for entry in entries], format="ISO8601")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RecordingError(f"{source.file}: the onsets cannot be read: {error!r}") from None
+    zoned = stamps.tz_localize(ZoneInfo(source.zone)) if stamps.tz is None else stamps
+    points = np.sort(zoned.tz_convert("UTC").tz_localize(None).to_numpy("datetime64[ms]").astype(np.int64))
+    return np.stack([points, points], axis=1)

@@ -1,0 +1,209 @@
+"""From visits to sums by arm and to sums over users: what one path's exposure makes of a tick, compiled.
+
+Loops go lane by lane and visit by visit, in the order in which visits were drawn, so that a lane's sums do not depend on others.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from simlab.guardrails.look import BUCKETS, CONTROL, LOWEST, OUTSIDE, PER_DECADE, TREATMENT, Bools, Floats, Integers
+from simlab.inverse import poisson_quantile
+from simlab.streams import word_uniform
+from simlab.world.people import Seats, Words, effect_of
+
+Small = NDArray[np.int8]
+Bits = NDArray[np.uint8]
+
+ASSIGNED, SEEN, EXPOSED, HARMED = np.uint8(1), np.uint8(2), np.uint8(4), np.uint8(8)
+"""What has happened to a user on one path: came after being assigned, was reported after that, was exposed, was harmed."""
+
+
+@njit(cache=True)
+def arms_of(begins: Integers, stratum: Small, treated: Integers, control_from: Integers, arm: Small) -> None:
+    """Fill `arm` [requests] from each lane's own allocation."""
+    for lane in range(len(begins) - 1):
+        for at in range(begins[lane], begins[lane + 1]):
+            if stratum[at] < treated[lane]:
+                arm[at] = TREATMENT
+            elif stratum[at] >= control_from[lane]:
+                arm[at] = CONTROL
+            else:
+                arm[at] = OUTSIDE
+
+
+@njit(cache=True)
+def meet(begins: Integers, seat: Seats, life: Seats, arm: Small, bits: Bits, lives: Seats, exposed: Floats, first: Bools) -> None:
+    """Fill `first` [requests]: the first of a user since a step assigned them; mark and count the newly exposed."""
+    stays = lives.shape[1] > 0
+    for lane in range(len(begins) - 1):
+        for at in range(begins[lane], begins[lane + 1]):
+            who = seat[at]
+            if stays and lives[lane, who] != life[at]:
+                lives[lane, who] = life[at]
+                bits[lane, who] = 0
+            first[at] = arm[at] != OUTSIDE and not bits[lane, who] & ASSIGNED
+            if first[at]:
+                bits[lane, who] |= ASSIGNED
+            if arm[at] == TREATMENT and not bits[lane, who] & EXPOSED:
+                bits[lane, who] |= EXPOSED
+                exposed[lane] += 1.0
+
+
+@njit(cache=True)
+def report(begins: Integers, seat: Seats, arm: Small, weight: Bits, bits: Bits, first: Bools) -> None:
+    """Fill `first` [requests]: the first one of a user that is reported since a step assigned them."""
+    for lane in range(len(begins) - 1):
+        for at in range(begins[lane], begins[lane + 1]):
+            first[at] = weight[at] > 0 and arm[at] != OUTSIDE and not bits[lane, seat[at]] & SEEN
+            if first[at]:
+                bits[lane, seat[at]] |= SEEN
+
+
+@njit(cache=True)
+def count_first(
+    begins: Integers, segment: Small, stratum: Small, arm: Small, first: Bools, cohort: Integers, out: Floats
+) -> None:
+    """Add the users seen for the first time to `out` [steps, segments, arms, lanes], by the step that assigned them."""
+    for lane in range(len(begins) - 1):
+        for at in range(begins[lane], begins[lane + 1]):
+            if first[at]:
+                out[cohort[stratum[at]], segment[at], arm[at], lane] += 1.0
+
+
+@njit(cache=True)
+def doses_of(begins: Integers, segment: Small, stratum: Small, dose: Floats, only: int, out: Floats) -> None:
+    """Fill `out` [requests] with `dose` [strata, lanes], in the segment `only` or in all of them if that is -1."""
+    for lane in range(len(begins) - 1):
+        for at in range(begins[lane], begins[lane + 1]):
+            out[at] = dose[stratum[at], lane] if only < 0 or segment[at] == only else 0.0
+
+
+@njit(cache=True)
+def count_harmed(
+    begins: Integers, seat: Seats, stratum: Small, treated: Integers, counted: Bools, worse: Bools, gained: Floats,
+    bits: Bits, users: Floats, units: Floats,
+) -> None:  # fmt: skip
+    """Mark and count the users of treated strata with a unit that is worse than under control, and add up what it costs."""
+    for lane in range(len(begins) - 1):
+        for at in range(begins[lane], begins[lane + 1]):
+            if stratum[at] >= treated[lane] or not counted[at]:
+                continue
+            units[lane] += gained[at]
+            if worse[at] and not bits[lane, seat[at]] & HARMED:
+                bits[lane, seat[at]] |= HARMED
+                users[lane] += 1.0
+
+
+@njit(cache=True)
+def more_events(key: np.uint64, chance: float, unit: Words, dose: Floats, value: Floats) -> None:
+    """Turn units without an event into events with probability `chance` times the dose."""
+    for at in range(len(value)):
+        if dose[at] > 0.0 and value[at] == 0.0 and word_uniform(unit[at], key) < chance * dose[at]:
+            value[at] = 1.0
+
+
+@njit(cache=True)
+def fewer_events(key: np.uint64, chance: float, unit: Words, dose: Floats, value: Floats) -> None:
+    """Take each single event, or each of a number of events, away with probability `chance` times the dose."""
+    for at in range(len(value)):
+        if dose[at] > 0.0:
+            for event in range(int(value[at])):
+                if word_uniform(unit[at] + np.uint64(event) * np.uint64(0xD1342543DE82EF95), key) < chance * dose[at]:
+                    value[at] -= 1.0
+
+
+@njit(cache=True)
+def more_counts(
+    key: np.uint64, effect: np.uint64, mean: float, cv: float, unit: Words, person: Words, dose: Floats, value: Floats
+) -> None:
+    """Add Poisson numbers around `mean` times the personal effect and the dose."""
+    for at in range(len(value)):
+        if dose[at] > 0.0:
+            rate = mean * effect_of(person[at], effect, cv) * dose[at]
+            value[at] += poisson_quantile(word_uniform(unit[at], key), rate)
+
+
+@njit(cache=True)
+def lose(keys: tuple[np.uint64, np.uint64], loss: Floats, twice: float, request: Words, arm: Small, weight: Bits) -> None:
+    """Set the `weight` [requests] of what telemetry loses, with probability `loss` [arms], to 0, and of what comes twice to 2."""
+    for at in range(len(weight)):
+        if word_uniform(request[at], keys[0]) < loss[arm[at]]:
+            weight[at] = 0
+        elif word_uniform(request[at], keys[1]) < twice:
+            weight[at] = 2
+
+
+@njit(cache=True)
+def drop(key: np.uint64, effect: np.uint64, share: float, cv: float, person: Words, dose: Floats, arm: Small) -> None:
+    """Take people out of the data of treatment, each with probability `share` times the personal effect and the dose."""
+    for at in range(len(arm)):
+        chance = 0.0
+        if arm[at] == TREATMENT and dose[at] > 0.0:
+            chance = share * dose[at] * effect_of(person[at], effect, cv)
+        if word_uniform(person[at], key) < chance:
+            arm[at] = OUTSIDE
+
+
+@njit(cache=True)
+def tally(
+    begins: Integers, segment: Small, arm: Small, counted: Bools, weight: Bits, value: Floats,
+    observations: Floats, total: Floats, squares: Floats,
+) -> None:  # fmt: skip
+    """Add what is reported to sums [segments, arms, lanes]."""
+    for lane in range(len(begins) - 1):
+        for at in range(begins[lane], begins[lane + 1]):
+            if counted[at] and weight[at] > 0:
+                where, which, times = segment[at], arm[at], float(weight[at])
+                observations[where, which, lane] += times
+                total[where, which, lane] += times * value[at]
+                squares[where, which, lane] += times * value[at] * value[at]
+
+
+@njit(cache=True)
+def tally_users(
+    begins: Integers, seat: Seats, life: Seats, segment: Small, arm: Small, counted: Bools, weight: Bits, value: Floats,
+    allocation: Integers, since: Seats, held: Floats, out: Floats,
+) -> None:  # fmt: skip
+    """Add to `out` [terms, segments, 2, lanes] by how much the sums over users of 1, Y, N, Y^2, N^2 and YN grow.
+
+    Y and N are a user's total and number of units in the lane's allocation; `held` [2, lanes, seats] has them, and
+    `since` [lanes, seats] for which life and allocation.
+    """
+    for lane in range(len(begins) - 1):
+        for at in range(begins[lane], begins[lane + 1]):
+            which = arm[at]
+            if which == OUTSIDE or not counted[at] or weight[at] == 0:
+                continue
+            who, where = seat[at], segment[at]
+            begun = life[at] * 64 + allocation[lane] + 1
+            if since[lane, who] != begun:
+                since[lane, who] = begun
+                held[0, lane, who] = 0.0
+                held[1, lane, who] = 0.0
+                out[0, where, which, lane] += 1.0
+            y, n = held[0, lane, who], held[1, lane, who]
+            more_y, more_n = weight[at] * value[at], float(weight[at])
+            out[1, where, which, lane] += more_y
+            out[2, where, which, lane] += more_n
+            out[3, where, which, lane] += more_y * (2.0 * y + more_y)
+            out[4, where, which, lane] += more_n * (2.0 * n + more_n)
+            out[5, where, which, lane] += (y + more_y) * (n + more_n) - y * n
+            held[0, lane, who] = y + more_y
+            held[1, lane, who] = n + more_n
+
+
+@njit(cache=True)
+def tally_buckets(begins: Integers, segment: Small, arm: Small, weight: Bits, value: Floats, out: Floats) -> None:
+    """Add what is reported to `out` [buckets, segments, arms, lanes] by fixed logarithmic buckets."""
+    for lane in range(len(begins) - 1):
+        for at in range(begins[lane], begins[lane + 1]):
+            if weight[at] > 0:
+                bucket = 0
+                if value[at] > LOWEST:
+                    bucket = min(BUCKETS - 1, 1 + int(math.log10(value[at] / LOWEST) * PER_DECADE))
+                out[bucket, segment[at], arm[at], lane] += float(weight[at])

@@ -1,0 +1,248 @@
+"""The visits of one tick, one by one, and what is measured of them: compiled draws that know nobody's exposure.
+
+Sessions of a segment are Poisson; each falls on a seat in proportion to its activity, which is the same as Poisson sessions of
+each user. A visit's key is a pure function of (seed, tick, segment, lane, its number there).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from simlab.guardrails.look import Bools, Floats, Integers
+from simlab.inverse import normal_quantile, poisson_quantile
+from simlab.metrics import Metric
+from simlab.streams import cell_key, numbered, word_uniform
+from simlab.world.people import Population, Seats, Words, effect_of, person_of
+
+
+class Visits(NamedTuple):
+    """The requests of one tick, whoever is exposed; lane by lane.
+
+    Attributes
+    ----------
+    tick : int
+        The tick.
+    begins : int64[lanes + 1]
+        First request of each lane.
+    seat, life : int32[requests]
+        Who: the seat, and how many sat in it before.
+    person, request : uint64[requests]
+        Keys of the person and of the request.
+    segment, stratum : int8[requests]
+        Where the user belongs.
+    opens : bool[requests]
+        Whether it is the first of its session.
+    values : mapping of str to float64[requests]
+        What is measured without any harm, by metric.
+    """
+
+    tick: int
+    begins: Integers
+    seat: Seats
+    life: Seats
+    person: Words
+    request: Words
+    segment: NDArray[np.int8]
+    stratum: NDArray[np.int8]
+    opens: Bools
+    values: Mapping[str, Floats]
+
+
+class Keys(NamedTuple):
+    """Keys of the streams that visits are drawn from."""
+
+    sessions: np.uint64
+    visit: np.uint64
+    who: np.uint64
+    pages: np.uint64
+    people: np.uint64
+    lives: np.uint64
+    bucket: np.uint64
+
+
+@njit(cache=True)
+def _count(key: np.uint64, tick: int, first_lane: int, mean: Floats, counts: Integers) -> None:
+    """Fill `counts` [lanes, segments] with Poisson(`mean` [lanes, segments])."""
+    lanes, segments = counts.shape
+    for segment in range(segments):
+        base = cell_key(key, tick, segment)
+        for lane in range(lanes):
+            uniform = word_uniform(numbered(base, first_lane + lane), np.uint64(0))
+            counts[lane, segment] = poisson_quantile(uniform, mean[lane, segment])
+
+
+@njit(cache=True)
+def _pages(key: np.uint64, words: Words, mean: float, out: Integers) -> None:
+    for index in range(len(words)):
+        out[index] = 1 + poisson_quantile(word_uniform(words[index], key), mean - 1.0)
+
+
+@njit(cache=True)
+def _sessions(
+    keys: Keys,
+    tick: int,
+    first_lane: int,
+    counts: Integers,
+    population: Population,
+    stay: int,
+    cuts: Floats,
+    seat: Seats,
+    life: Seats,
+    person: Words,
+    request: Words,
+    in_segment: NDArray[np.int8],
+    stratum: NDArray[np.int8],
+) -> None:
+    lanes, segments = counts.shape
+    at = 0
+    for lane in range(lanes):
+        for segment in range(segments):
+            base = numbered(cell_key(keys.visit, tick, segment), first_lane + lane)
+            begin, end = population.first[segment], population.first[segment + 1]
+            total = population.upto[lane, end - 1]
+            for number in range(counts[lane, segment]):
+                word = numbered(base, number)
+                uniform = word_uniform(word, keys.who)
+                found = population.guide[lane, begin + min(int(uniform * (end - begin)), end - begin - 1)]
+                while found < end - 1 and population.upto[lane, found] <= uniform * total:
+                    found += 1
+                who, lives = person_of(keys.people, keys.lives, stay, tick, first_lane + lane, found)
+                bucket = word_uniform(who, keys.bucket)
+                here = 0
+                while bucket >= cuts[here + 1]:
+                    here += 1
+                seat[at], life[at], person[at], request[at] = found, lives, who, word
+                in_segment[at], stratum[at] = segment, here
+                at += 1
+
+
+def draw_visits(
+    keys: Keys, tick: int, first_lane: int, *, population: Population, mean: Floats, pages: float, stay: int, cuts: Floats
+) -> Visits:
+    """Return the visits of a tick, nothing measured yet.
+
+    Parameters
+    ----------
+    keys : Keys
+        Of the streams.
+    tick, first_lane : int
+        When, and the first lane of the block.
+    population : Population
+        Of the block.
+    mean : float64[lanes, segments]
+        Expected sessions.
+    pages : float
+        Mean requests of a session: one, and a Poisson number of others.
+    stay : int
+        Ticks after which a seat changes hands; 0 for never.
+    cuts : float64[strata + 1]
+        Of the buckets.
+    """
+    counts = np.empty(mean.shape, dtype=np.int64)
+    _count(keys.sessions, tick, first_lane, mean, counts)
+    sessions = int(counts.sum())
+    seat, life = np.empty(sessions, dtype=np.int32), np.empty(sessions, dtype=np.int32)
+    person, request = np.empty(sessions, dtype=np.uint64), np.empty(sessions, dtype=np.uint64)
+    segment, stratum = np.empty(sessions, dtype=np.int8), np.empty(sessions, dtype=np.int8)
+    _sessions(keys, tick, first_lane, counts, population, stay, cuts, seat, life, person, request, segment, stratum)
+    begins = np.concatenate([[0], np.cumsum(counts.sum(axis=1))])
+    opens = np.ones(sessions, dtype=bool)
+    if pages == 1.0:
+        return Visits(tick, begins, seat, life, person, request, segment, stratum, opens, {})
+    each = np.empty(sessions, dtype=np.int64)
+    _pages(keys.pages, request, pages, each)
+    upto = np.concatenate([[0], np.cumsum(each)])
+    number = np.arange(upto[-1]) - np.repeat(upto[:-1], each)
+    # A page's key is its session's, moved on by its number; `word_uniform` mixes what is added.
+    request = np.repeat(request, each) + number.astype(np.uint64) * np.uint64(0xD1342543DE82EF95)
+    return Visits(
+        tick,
+        upto[begins],
+        seat=np.repeat(seat, each),
+        life=np.repeat(life, each),
+        person=np.repeat(person, each),
+        request=request,
+        segment=np.repeat(segment, each),
+        stratum=np.repeat(stratum, each),
+        opens=number == 0,
+        values={},
+    )
+
+
+@njit(cache=True)
+def draw_proportion(
+    key: np.uint64, effect: np.uint64, chance: float, cv: float, unit: Words, person: Words, value: Floats
+) -> None:
+    """Fill `value` with events of probability `chance` times the personal effect, at most 1."""
+    for index in range(len(value)):
+        value[index] = word_uniform(unit[index], key) < chance * effect_of(person[index], effect, cv)
+
+
+@njit(cache=True)
+def draw_count(key: np.uint64, effect: np.uint64, mean: float, cv: float, unit: Words, person: Words, value: Floats) -> None:
+    """Fill `value` with Poisson numbers around `mean` times the personal effect."""
+    for index in range(len(value)):
+        value[index] = poisson_quantile(word_uniform(unit[index], key), mean * effect_of(person[index], effect, cv))
+
+
+@njit(cache=True)
+def draw_amount(
+    keys: tuple[np.uint64, np.uint64],
+    effect: np.uint64,
+    some: float,
+    cv: float,
+    mu: float,
+    sigma: float,
+    cap: float,
+    unit: Words,
+    person: Words,
+    value: Floats,
+) -> None:
+    """Fill `value` with nothing, or with probability `some` times the personal effect a log-normal amount of at most `cap`."""
+    for index in range(len(value)):
+        value[index] = 0.0
+        if word_uniform(unit[index], keys[0]) < some * effect_of(person[index], effect, cv):
+            amount = math.exp(mu + sigma * normal_quantile(word_uniform(unit[index], keys[1])))
+            value[index] = min(amount, cap)
+
+
+@njit(cache=True)
+def draw_duration(key: np.uint64, mu: float, sigma: float, unit: Words, value: Floats) -> None:
+    """Fill `value` with log-normal durations."""
+    for index in range(len(value)):
+        value[index] = math.exp(mu + sigma * normal_quantile(word_uniform(unit[index], key)))
+
+
+def unit_of(metric: Metric, found: Visits) -> Words:
+    """Return the keys of the units of a metric: what is measured once for a user does not depend on the request."""
+    return found.person if metric.per == "user" else found.request
+
+
+def counted(metric: Metric, noise: Visits, first: Bools) -> Bools:
+    """Return which requests give an observation of a metric, bool[requests]."""
+    if metric.per == "user":
+        return first
+    return noise.opens if metric.per == "session" else np.ones(len(noise.seat), dtype=bool)
+
+
+def kept(noise: Visits, chosen: Bools) -> Visits:
+    """Return the visits with only the chosen requests, bool[requests]."""
+    upto = np.concatenate([[0], np.cumsum(chosen)])
+    return Visits(
+        noise.tick,
+        upto[noise.begins],
+        seat=noise.seat[chosen],
+        life=noise.life[chosen],
+        person=noise.person[chosen],
+        request=noise.request[chosen],
+        segment=noise.segment[chosen],
+        stratum=noise.stratum[chosen],
+        opens=noise.opens[chosen],
+        values={name: value[chosen] for name, value in noise.values.items()},
+    )
