@@ -26,6 +26,7 @@ _HOME = {
     "load": "simlab.api",
     "run": "simlab.api",
     "replay": "simlab.api",
+    "tune": "simlab.api",
     "rule": "simlab.rule_from",
     "run_length": "simlab.run_lengths",
     "exact_run_length": "simlab.exact_run_lengths",
@@ -54,6 +55,7 @@ __all__ = [
     "run_length",
     "sequence",
     "threshold_for",
+    "tune",
 ]
 
 

@@ -1,4 +1,4 @@
-"""What Python code calls: load, run, replay."""
+"""What Python code calls: load, run, tune, replay."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from simlab.plan import Plan, load
 from simlab.replays import ReplayResult, load_replay, run_replay
 from simlab.results import Result
 from simlab.runner import Options, run_plan
+from simlab.tuning import TuneOptions, TuneResult, tune_plan
 
-__all__ = ["load", "replay", "run"]
+__all__ = ["load", "replay", "run", "tune"]
 
 
 def run(study: str | Path | Plan, *, workers: int = 1) -> Result:
@@ -37,6 +38,28 @@ def run(study: str | Path | Plan, *, workers: int = 1) -> Result:
         guardrails = (each for setting in plan.settings for policy in setting.policies for each in policy.guardrails)
         check_portable(guardrail.rule for guardrail in guardrails)
     return run_plan(plan, Options(workers=workers))
+
+
+def tune(study: str | Path | Plan, options: TuneOptions | None = None) -> TuneResult:
+    """Find the laxest thresholds that keep a study's false-alarm budget; nothing is written.
+
+    Parameters
+    ----------
+    study : str, Path or Plan
+        A study file, or what `load` made of one.
+    options : TuneOptions, optional
+        Budget, confidence, lanes, settings to choose from, workers.
+
+    Raises
+    ------
+    FileErrors
+        With every mistake of the files.
+    SimlabError
+        If there is no budget, or a setting to try is not in the study.
+    RuleError
+        If a rule fails.
+    """
+    return tune_plan(study if isinstance(study, Plan) else load(study), options or TuneOptions())
 
 
 def replay(recording: str | Path, policies: str | Path, *, data: str | Path | None = None) -> ReplayResult:

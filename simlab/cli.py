@@ -158,7 +158,7 @@ def tune(study: str, budget: float | None, confidence: float, lanes: int | None,
     from simlab.report.tuning import print_tuning
     from simlab.runner import Options
     from simlab.shipped import shipped_path
-    from simlab.tunings import TuneOptions, tune_plan
+    from simlab.tuning import TuneOptions, tune_plan
     from simlab.yaml_edit import with_values
 
     plan = load(study, overrides=overrides)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from simlab.guardrails.rules.cusum import Cusum
 from simlab.guardrails.signal import Signal
 from simlab.plan import Plan, load
 from simlab.world.harms import Exposure
+from tests.benchmarks import suite
 from tests.benchmarks.naive import Cell, NaiveModel, Totals, compared
 from tests.benchmarks.w1 import STUDY, main, workload_of
 from tests.looks import events, make_look, values
@@ -119,3 +123,23 @@ def test_the_command_refuses_to_measure_nothing(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         main(["--lanes", "0"])
     assert "at least 1" in capsys.readouterr().err
+
+
+def test_the_suite_measures_both_sides_and_writes_what_it_found(tmp_path: Path) -> None:
+    """How fast they are is no test's business, but that both sides give the same numbers is."""
+    out = tmp_path / "benchmarks.json"
+    small = ("--lanes", "4", "--repeats", "1", "--thresholds", "3", "--samples", "120", "--horizon", "8h", "--out", str(out))
+    suite.main(["thresholds", "page_hinkley", *small])
+    held = json.loads(out.read_text())["benchmarks"]
+    assert set(held) == {"thresholds", "page_hinkley"}
+    for each in held.values():
+        assert each["skipped"] or (each["ratio"] > 0 and each["same"])
+
+
+def test_a_promise_is_kept_only_with_the_same_numbers() -> None:
+    kept = suite.Measured("fast", (39.0, 41.0, 50.0), 40.0, same=True)
+    assert kept.reached
+    assert not replace(kept, same=False).reached
+    assert not replace(kept, target=42.0).reached
+    assert replace(kept, at_least=False, target=42.0).reached
+    assert replace(kept, ratios=(), skipped="not here").reached is None

@@ -194,6 +194,7 @@ class Guardrail:
         """
         state, unknown, skipped = judged
         retired = self.signal.retired(look)
+        largest = state.statistic.max(axis=0)
         alarms = ~unknown & (state.statistic >= (self.threshold if threshold is None else threshold))
         alarm = alarms.any(axis=0) & ~retired
         unclear = unknown.any(axis=0) & ~alarm & ~retired
@@ -201,12 +202,12 @@ class Guardrail:
         return Decision(
             code=code,
             worse=np.where(alarm, (alarms & state.worse).any(axis=0), True),
-            statistic=state.statistic.max(axis=0),
+            statistic=largest,
             end=look.end,
             unknown=unclear,
             skipped=skipped.any(axis=0) & ~retired,
             retired=retired,
-            reached=_reached(state, ~unknown & ~retired) if self.is_quiet else None,
+            reached=_reached(state, ~(unknown | retired), largest) if self.is_quiet else None,
         )
 
     @property
@@ -224,6 +225,9 @@ class Guardrail:
         return {"hold": Code.UNKNOWN, "ignore": Code.OK, "alarm": Code.ALARM}[self.on_unknown]
 
 
-def _reached(state: GuardrailState, judged: Bools) -> Reached:
+def _reached(state: GuardrailState, judged: Bools, largest: Floats) -> Reached:
+    """Return what would have been reached; `largest` is that of all streams, judged or not."""
+    if judged.all():
+        return Reached(largest, state.statistic, state.worse)
     statistic = np.where(judged, state.statistic, -np.inf)
-    return Reached(statistic.max(axis=0), np.where(state.worse, statistic, -np.inf).max(axis=0))
+    return Reached(statistic.max(axis=0), statistic, state.worse)

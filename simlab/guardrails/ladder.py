@@ -152,13 +152,17 @@ class LadderRecorder:
         reached : Reached
             From the guardrail's decision.
         """
-        risen = np.flatnonzero(reached.statistic > self._best)
-        if len(risen):
-            statistic = reached.statistic[risen]
-            self._best[risen] = statistic
-            self._lanes.append(risen.astype(np.int32))
-            self._looks.append((time, len(risen)))
-            self._columns.append((end[risen].astype(np.int32), statistic, reached.worse[risen]))
+        higher = reached.largest > self._best
+        if not higher.any():
+            return
+        risen = np.flatnonzero(higher)
+        largest = reached.largest[risen]
+        # Only where the maximum rises does it matter which streams point to harm.
+        worse = np.where(reached.worse[:, risen], reached.statistic[:, risen], -np.inf).max(axis=0)
+        self._best[risen] = largest
+        self._lanes.append(risen.astype(np.int32))
+        self._looks.append((time, len(risen)))
+        self._columns.append((end[risen].astype(np.int32), largest, worse))
 
     def ladder(self) -> Ladder:
         """Return the records so far."""

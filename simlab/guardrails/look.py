@@ -137,15 +137,18 @@ class Reached(NamedTuple):
 
     Attributes
     ----------
-    statistic : float64[lanes]
+    largest : float64[lanes]
         Largest statistic over the streams that can be judged, in the rule's ladder coordinate: any threshold up to it would have
         alarmed. -inf where none would.
-    worse : float64[lanes]
-        The same over the streams whose evidence points to harm.
+    statistic : float64[streams, lanes]
+        That of each stream; -inf where it cannot be judged.
+    worse : bool[streams, lanes]
+        Whether a stream's evidence points to harm.
     """
 
+    largest: Floats
     statistic: Floats
-    worse: Floats
+    worse: Bools
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,12 @@ from simlab.errors import printable
 from simlab.measures.estimates import Estimate
 from simlab.report.figures import COLOURS, INK, MARKERS, draw_svg, new_figure
 from simlab.report.words import words
-from simlab.tunings import FrontierPoint, TunedPolicy, TuneResult, today_of
+from simlab.tuning import FrontierPoint, TunedPolicy, TuneResult, today_of
 from simlab.yaml_text import render_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_KINDS = {"other": "other thresholds", "chosen": "chosen", "today": "today"}
 _COMPARED = {
     "false_alarms": "false alarms",
     "delay_restricted_mean": "delay, restricted mean",
@@ -90,7 +89,7 @@ def frontier_figure(result: TuneResult) -> str:
 
 
 def draw_frontier(axes: Axes, points: list[FrontierPoint], *, budget: float) -> None:
-    """Draw the frontier of each policy of one scenario; a filled marker is the chosen setting, a cross today's."""
+    """Draw the frontier of each policy of one scenario; filled is the chosen setting, a cross today's."""
     policies = list(dict.fromkeys(point.policy for point in points))
     for number, policy in enumerate(policies):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
@@ -110,14 +109,14 @@ def draw_frontier(axes: Axes, points: list[FrontierPoint], *, budget: float) -> 
                     marker="x" if kind == "today" else marker,
                     markerfacecolor=filled,
                     markersize=8 if kind == "today" else 6,
-                    label=printable(f"{policy}, {_KINDS[kind]}"),
+                    label=printable(policy) if kind == "chosen" else None,
                 )
     axes.axvline(100 * budget, color=INK, linewidth=0.8, linestyle=":")
-    axes.set_xlabel("false alarms, % of harmless rollouts (dotted: the budget)")
+    axes.set_xlabel("false alarms, % of harmless rollouts; filled: chosen, cross: today's setting, dotted: the budget")
     axes.set_ylabel("users harmed, mean")
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="lower right")
 
 
 def _values(points: list[FrontierPoint]) -> tuple[list[float], list[float]]:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import simlab
 from simlab.calibration import allowed_alarms
 from simlab.cli import main
 from simlab.errors import EXIT_INCONCLUSIVE, SimlabError
 from simlab.plan import Plan, replanned
 from simlab.runner import Options, run_lanes, run_plan
-from simlab.tunings import LANES_A, LANES_B, TuneOptions, TuneResult, today_of, tune_plan
+from simlab.tuning import LANES_A, LANES_B, TuneOptions, TuneResult, today_of, tune_plan
 from tests.worlds import CUSUM, SCENARIO, changed, plan
 
 LANES = 60
@@ -119,6 +120,12 @@ def test_says_why_a_policy_cannot_be_tuned() -> None:
     assert "cannot vouch" in few.policies[0].reason
 
 
+def test_from_python_it_is_one_call(tuned: TuneResult) -> None:
+    again = simlab.tune(studied(), replace(QUICK, run=Options(workers=2, block_lanes=17)))
+    assert again.values == tuned.values
+    assert again.frontier == tuned.frontier, "whatever the workers and blocks"
+
+
 def test_without_a_budget_there_is_nothing_to_keep() -> None:
     with pytest.raises(SimlabError, match="give --budget"):
         tune_plan(studied(), replace(QUICK, budget=None))
@@ -146,4 +153,4 @@ def test_apply_writes_the_new_settings_and_keeps_comments(tmp_path: Path, monkey
     assert "# reported, never gated" in study.read_text()
     folder = tmp_path / "reports" / "checkout-canary-tune" / "latest"
     assert {"tune.json", "results.json", "report.html", "plan.json"} <= {path.name for path in folder.iterdir()}
-    assert "chosen" in (folder / "figures" / "frontier.svg").read_text()
+    assert "filled: chosen" in (folder / "figures" / "frontier.svg").read_text()
