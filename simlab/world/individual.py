@@ -18,13 +18,13 @@ from typing import NamedTuple
 import numpy as np
 
 from simlab.guardrails.look import ARMS, BUCKETS, TREATMENT, Bools, Floats, Integers, Sums
-from simlab.metrics import AmountMetric, CountMetric, DurationMetric, Metric, Proportion
+from simlab.metrics import CountMetric, DurationMetric, Metric, Proportion
 from simlab.scenario import InTreatment, NoveltyDrift, Scenario
 from simlab.streams import stream_key
 from simlab.world import tallies, visits
 from simlab.world.aggregate import Increments, Watched, log_normal
 from simlab.world.harms import NOT_YET, Exposure, HarmClock, RampHistory, harm_clock
-from simlab.world.people import Population, Seats, population
+from simlab.world.people import NO_SPREAD, Population, Seats, population
 from simlab.world.rates import rates_of
 from simlab.world.strata import strata_of
 from simlab.world.tallies import Bits, Small
@@ -76,6 +76,7 @@ class IndividualWorld:
             harm_clock(harm, clock=self.clock, strata=self.strata, lanes=lanes, seed=seed) for harm in scenario.harms
         )
         salt = stream_key(0, f"salt.{scenario.rollout.salt}")
+        self._held: dict[str, Floats] = {}
         names = ("sessions", "visit", "who", "pages", "people", "lives", "bucket")
         self.keys = Keys(*(self.key(name) for name in names))._replace(bucket=self.key("bucket") ^ salt)
 
@@ -103,21 +104,36 @@ class IndividualWorld:
         """Return what is measured of each request, without any harm."""
         value = np.empty(len(found.seat))
         unit, factor = unit_of(metric, found), float(self.rates.factors[name][found.tick])
-        effect = self.key(f"{name}.effect")
-        if isinstance(metric, Proportion):
-            chance = min(1.0, metric.normal * factor)
-            visits.draw_proportion(self.key(f"{name}.events"), effect, chance, metric.personal_cv, unit, found.person, value)
-        elif isinstance(metric, CountMetric):
-            mean = metric.mean * factor
-            visits.draw_count(self.key(f"{name}.count"), effect, mean, metric.personal_cv, unit, found.person, value)
-        elif isinstance(metric, AmountMetric):
-            mu, sigma = log_normal(metric, factor=factor)
-            keys, cap = (self.key(f"{name}.some"), self.key(f"{name}.amount")), metric.cap or math.inf
-            visits.draw_amount(keys, effect, metric.some, metric.personal_cv, mu, sigma, cap, unit, found.person, value)
-        else:
+        if isinstance(metric, DurationMetric):
             mu, sigma = log_normal(metric, factor=factor)
             visits.draw_duration(self.key(f"{name}.duration"), mu, sigma, unit, value)
+            return value
+        effect = self._effects(name, metric.personal_cv, found)
+        if isinstance(metric, Proportion):
+            visits.draw_proportion(self.key(f"{name}.events"), min(1.0, metric.normal * factor), effect, unit, value)
+        elif isinstance(metric, CountMetric):
+            visits.draw_count(self.key(f"{name}.count"), metric.mean * factor, effect, unit, value)
+        else:
+            mu, sigma = log_normal(metric, factor=factor)
+            keys, cap = (self.key(f"{name}.some"), self.key(f"{name}.amount")), metric.cap or math.inf
+            visits.draw_amount(keys, metric.some, mu, sigma, cap, effect, unit, value)
         return value
+
+    def _effects(self, name: str, cv: float, found: Visits) -> Floats:
+        """Return the personal effect on a metric of who made each request, float64[requests]."""
+        effect = np.ones(len(found.seat))
+        if cv < NO_SPREAD:
+            return effect
+        key = self.key(f"{name}.effect")
+        if self.stay:
+            visits.effects_of_people(key, cv, found.person, effect)
+            return effect
+        # Who stays for good is worth remembering: a gamma variate costs more than all else that is drawn of a request.
+        if name not in self._held:
+            self._held[name] = np.empty(self.population.upto.shape)
+            visits.effects_of_seats(self.keys.people, key, cv, int(self.lanes[0]), self._held[name])
+        visits.gather(found.begins, found.seat, self._held[name], effect)
+        return effect
 
     def begin(self, *, harmed: bool) -> IndividualPath:
         """Return a path that starts at tick 0, with the harms or as the harmless twin."""

@@ -176,38 +176,59 @@ def draw_visits(
 
 
 @njit(cache=True)
-def draw_proportion(
-    key: np.uint64, effect: np.uint64, chance: float, cv: float, unit: Words, person: Words, value: Floats
-) -> None:
-    """Fill `value` with events of probability `chance` times the personal effect, at most 1."""
-    for index in range(len(value)):
-        value[index] = word_uniform(unit[index], key) < chance * effect_of(person[index], effect, cv)
+def effects_of_people(key: np.uint64, cv: float, person: Words, effect: Floats) -> None:
+    """Fill `effect` [requests] with the personal effects of who made them."""
+    for index in range(len(effect)):
+        effect[index] = effect_of(person[index], key, cv)
 
 
 @njit(cache=True)
-def draw_count(key: np.uint64, effect: np.uint64, mean: float, cv: float, unit: Words, person: Words, value: Floats) -> None:
+def effects_of_seats(people: np.uint64, key: np.uint64, cv: float, first_lane: int, effect: Floats) -> None:
+    """Fill `effect` [lanes, seats] with the personal effects of those who sit there for good."""
+    lanes, seats = effect.shape
+    for lane in range(lanes):
+        for seat in range(seats):
+            person, _ = person_of(people, np.uint64(0), 0, 0, first_lane + lane, seat)
+            effect[lane, seat] = effect_of(person, key, cv)
+
+
+@njit(cache=True)
+def gather(begins: Integers, seat: Seats, held: Floats, effect: Floats) -> None:
+    """Fill `effect` [requests] from what is held by [lanes, seats]."""
+    for lane in range(len(begins) - 1):
+        for at in range(begins[lane], begins[lane + 1]):
+            effect[at] = held[lane, seat[at]]
+
+
+@njit(cache=True)
+def draw_proportion(key: np.uint64, chance: float, effect: Floats, unit: Words, value: Floats) -> None:
+    """Fill `value` with events of probability `chance` times the personal effect, at most 1."""
+    for index in range(len(value)):
+        value[index] = word_uniform(unit[index], key) < chance * effect[index]
+
+
+@njit(cache=True)
+def draw_count(key: np.uint64, mean: float, effect: Floats, unit: Words, value: Floats) -> None:
     """Fill `value` with Poisson numbers around `mean` times the personal effect."""
     for index in range(len(value)):
-        value[index] = poisson_quantile(word_uniform(unit[index], key), mean * effect_of(person[index], effect, cv))
+        value[index] = poisson_quantile(word_uniform(unit[index], key), mean * effect[index])
 
 
 @njit(cache=True)
 def draw_amount(
     keys: tuple[np.uint64, np.uint64],
-    effect: np.uint64,
     some: float,
-    cv: float,
     mu: float,
     sigma: float,
     cap: float,
+    effect: Floats,
     unit: Words,
-    person: Words,
     value: Floats,
 ) -> None:
     """Fill `value` with nothing, or with probability `some` times the personal effect a log-normal amount of at most `cap`."""
     for index in range(len(value)):
         value[index] = 0.0
-        if word_uniform(unit[index], keys[0]) < some * effect_of(person[index], effect, cv):
+        if word_uniform(unit[index], keys[0]) < some * effect[index]:
             amount = math.exp(mu + sigma * normal_quantile(word_uniform(unit[index], keys[1])))
             value[index] = min(amount, cap)
 
