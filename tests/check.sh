@@ -5,4 +5,4 @@ ruff check simlab tests
 ruff format --check simlab tests
 mypy
 lint-imports
-pytest "$@"
+pytest -n 2 "$@"
