@@ -405,11 +405,11 @@ def scenarios() -> int:
 
 def main() -> None:
     """Run the command line; the exit code says how it ended."""
+    interruption = _Interruption()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # A job that is ended from outside is to be told from a failed gate, and can go on, as after Ctrl-C.
-        interruption = _Interruption()
         signal.signal(signal.SIGINT, interruption)
-        signal.signal(signal.SIGTERM, interruption)
+    # A job that is ended from outside can go on as after Ctrl-C.
+    signal.signal(signal.SIGTERM, interruption)
     try:
         code = _exit_code()
         sys.stdout.flush()
