@@ -19,6 +19,10 @@ from simlab.guardrails.signal import Signal, Signalled, SignalState
 Respond = Literal["alert", "pause", "rollback", "hold"]
 OnUnknown = Literal["hold", "ignore", "alarm"]
 
+# As plain numbers: a member of an enumeration is looked up at some cost, and this is done for every look.
+_OK, _ALARM, _UNKNOWN = np.int8(Code.OK), np.int8(Code.ALARM), np.int8(Code.UNKNOWN)
+_READING = {"hold": _UNKNOWN, "ignore": _OK, "alarm": _ALARM}
+
 
 NEVER = math.nan
 """A threshold that no statistic reaches: not even infinity is at or above what is no number."""
@@ -198,7 +202,7 @@ class Guardrail:
         alarms = ~unknown & (state.statistic >= (self.threshold if threshold is None else threshold))
         alarm = alarms.any(axis=0) & ~retired
         unclear = unknown.any(axis=0) & ~alarm & ~retired
-        code = np.where(alarm, Code.ALARM, np.where(unclear, self._reading, Code.OK)).astype(np.int8)
+        code = np.where(alarm, _ALARM, np.where(unclear, _READING[self.on_unknown], _OK))
         return Decision(
             code=code,
             worse=np.where(alarm, (alarms & state.worse).any(axis=0), True),
@@ -219,10 +223,6 @@ class Guardrail:
     def threshold(self) -> float:
         """Where it alarms, in the rule's ladder coordinate."""
         return self.rule.threshold if self.at is None else self.at
-
-    @property
-    def _reading(self) -> Code:
-        return {"hold": Code.UNKNOWN, "ignore": Code.OK, "alarm": Code.ALARM}[self.on_unknown]
 
 
 def _reached(state: GuardrailState, judged: Bools, largest: Floats) -> Reached:

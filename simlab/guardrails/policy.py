@@ -21,8 +21,7 @@ e-values, so it never alarms without ``mean_e``, and its probability of ever ala
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NamedTuple
 
@@ -181,8 +180,12 @@ class Policy:
         """
         states = []
         for guardrail in self.guardrails:
-            with self._blaming(guardrail, "before its first look"):
+            try:
                 states.append(guardrail.initial(segments, lanes))
+            except SimlabError:
+                raise
+            except (Exception, SystemExit) as error:
+                raise self._blame(guardrail, "before its first look", error) from error
         return self._sharing(PolicyState(tuple(states), np.zeros((len(states), lanes), dtype=bool)))
 
     def step(self, state: PolicyState, looks: Mapping[int, Look]) -> PolicyStepped:
@@ -241,11 +244,15 @@ class Policy:
         seen: dict[tuple[object, ...], Signalled] = {}
         for index, look in looks.items():
             guardrail, state = self.guardrails[index], states[index]
-            with self._blaming(guardrail, f"at tick {look.time}"):
+            try:
                 key = (*_watches(guardrail), id(state.signal))
                 if key not in seen:
                     seen[key] = guardrail.observe(state, look)
                 judged[index] = guardrail.judge(state, seen[key], look)
+            except SimlabError:
+                raise
+            except (Exception, SystemExit) as error:
+                raise self._blame(guardrail, f"at tick {look.time}", error) from error
         return judged
 
     def _threshold(self, states: tuple[GuardrailState, ...]) -> Floats | None:
@@ -278,15 +285,9 @@ class Policy:
         states = tuple(each._replace(signal=held.setdefault(_watches(guardrail), each.signal)) for guardrail, each in watched)
         return state._replace(guardrails=states)
 
-    @contextmanager
-    def _blaming(self, guardrail: Guardrail, when: str) -> Iterator[None]:
-        """Say whose rule failed, and when; a rule may try to leave the whole program as well."""
-        try:
-            yield
-        except SimlabError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise RuleError(f"policy {self.name!r}: the rule {guardrail.rule.key!r} failed {when}: {error!r}") from error
+    def _blame(self, guardrail: Guardrail, when: str, error: BaseException) -> RuleError:
+        """Return an error that says whose rule failed, and when; a rule may try to leave the whole program as well."""
+        return RuleError(f"policy {self.name!r}: the rule {guardrail.rule.key!r} failed {when}: {error!r}")
 
 
 def _log_e_values(states: tuple[GuardrailState, ...]) -> Floats:

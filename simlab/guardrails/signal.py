@@ -187,11 +187,8 @@ class Signal(Watch):
 
     def _observe_metric(self, state: SignalState, look: Look, open_lanes: Bools, takes: Takes, elapsed: int) -> Signalled:
         new = self._level(look) if self.compare is None else self._contrast(look)
-        # What is not a number is left out, and the look is unknown.
-        finite = np.isfinite(new).all(axis=0)
-        if self.compare is not None and self.unit == "request" and self.quantile is None:
-            finite = finite & np.isfinite(self._sums(look).squares).all(axis=(0, 2))
-        terms = state.waiting + np.where(finite, new, 0.0)
+        finite = self._finite(new, look)
+        terms = state.waiting + (new if finite.all() else np.where(finite, new, 0.0))
         observations = self._observations(terms)
         some, enough = observations > 0, observations >= self.min_count
         if self.unit == "user":
@@ -214,6 +211,16 @@ class Signal(Watch):
         if self.compare is None:
             return self._answer_level(answered, look, windowed, taken, skipped, takes, elapsed)
         return self._answer_comparison(answered, look, windowed, taken, skipped, takes)
+
+    def _finite(self, new: Floats, look: Look) -> Bools:
+        """Return where all that is new is a number, bool[streams, lanes]; the rest is left out, and the look is unknown."""
+        plain = self.compare is not None and self.unit == "request" and self.quantile is None
+        squares = self._sums(look).squares if plain else None
+        # A sum tells at once that everything is, which is nearly always so.
+        if np.isfinite(new.sum() + (0.0 if squares is None else squares.sum())):
+            return np.broadcast_to(np.True_, new.shape[1:])
+        finite = np.isfinite(new).all(axis=0)
+        return np.asarray(finite if squares is None else finite & np.isfinite(squares).all(axis=(0, 2)))
 
     def _by_stream(self, values: Floats) -> Floats:
         """Return [parts, streams, arms, lanes] from [parts, segments, arms, lanes]."""
