@@ -203,7 +203,7 @@ class BlockResult:
     traces : tuple of Trace
         Of the first lanes of the study; empty in later blocks.
     ladders : tuple of PolicyLadders
-        Of the policies that have guardrails which never act.
+        Of the policies that have guardrails which never act; of a block that was run in pieces, one of each piece, in order.
     """
 
     block: Block
@@ -239,7 +239,9 @@ def _joined(block: Block, found: list[BlockResult]) -> BlockResult:
     runs = np.concatenate([np.repeat(np.arange(each.runs), each.block.lanes) for each in found])
     order = np.argsort(runs, kind="stable")
     traces = [each.traces for each in found if each.traces]
-    return BlockResult(block, {column: values[order] for column, values in rows.items()}, tuple(map(_side_by_side, *traces)))
+    sorted_rows = {column: values[order] for column, values in rows.items()}
+    ladders = tuple(ladder for each in found for ladder in each.ladders)
+    return BlockResult(block, sorted_rows, tuple(_side_by_side(*of_policy) for of_policy in zip(*traces, strict=True)), ladders)
 
 
 def _side_by_side(*traces: Trace) -> Trace:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simlab.engine import BlockResult
-from simlab.guardrails.guardrail import NEVER, Guardrail
+from simlab.guardrails.guardrail import NEVER, STRONGEST_FIRST, Guardrail
 from simlab.guardrails.ladder import NOT_REACHED, Ladder, joined
 from simlab.guardrails.look import Bools, Floats, Integers
 from simlab.guardrails.policy import Policy
@@ -26,8 +26,6 @@ from simlab.plan import Plan
 from simlab.response import ACTIONS
 
 NO_LADDER = "none"
-_ORDER = {"rollback": 0, "pause": 1, "alert": 2}
-"""Who is on record when several alarm at once, as the response has it: the strongest action, then the first guardrail."""
 
 
 class FirstActions(NamedTuple):
@@ -156,7 +154,7 @@ def first_actions(policy: Policy, ladders: Sequence[Ladder | None], thresholds: 
     time, evidence = np.full(shape, never), np.full(shape, NOT_REACHED)
     action, guardrail, worse = np.zeros(shape, dtype=np.int64), np.full(shape, -1), np.ones(shape, dtype=bool)
     acting = [index for index, ladder in enumerate(ladders) if ladder is not None]
-    for index in sorted(acting, key=lambda index: _ORDER[policy.guardrails[index].respond]):
+    for index in sorted(acting, key=lambda index: STRONGEST_FIRST.index(policy.guardrails[index].respond)):
         ladder = ladders[index]
         if ladder is None:
             continue

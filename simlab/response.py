@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simlab.guardrails.guardrail import Guardrail
+from simlab.guardrails.guardrail import STRONGEST_FIRST, Guardrail
 from simlab.guardrails.look import Bools, Code, Decision, Integers
 from simlab.scenario import Response, Rollout
 from simlab.streams import span_ticks, stream_key, uniforms
@@ -19,7 +19,7 @@ from simlab.ticks import Clock
 from simlab.world.harms import NOT_YET, Exposure
 
 ACTIONS = ("none", "alert", "pause", "rollback")
-ALERT, PAUSE, ROLLBACK = 1, 2, 3
+PAUSE, ROLLBACK = ACTIONS.index("pause"), ACTIONS.index("rollback")
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,9 @@ class Responder:
         for index, decision in enumerate(decisions):
             if decision is not None:
                 self._codes[index] = decision.code
-        # The strongest action first, so that it is the one on record when several alarm at once.
-        for respond, action in (("rollback", ROLLBACK), ("pause", PAUSE), ("alert", ALERT)):
+        # A hold is no action: it keeps the ramp from advancing as long as it alarms.
+        for respond in (each for each in STRONGEST_FIRST if each in ACTIONS):
+            action = ACTIONS.index(respond)
             for index, (guardrail, decision) in enumerate(zip(self.guardrails, decisions, strict=True)):
                 if guardrail.respond == respond and decision is not None:
                     alarmed = (decision.code == Code.ALARM) & ~self.ended

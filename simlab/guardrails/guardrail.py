@@ -17,6 +17,9 @@ from simlab.guardrails.rule import Rule, State, Takes, choose, taken_in
 from simlab.guardrails.signal import Signal, Signalled, SignalState
 
 Respond = Literal["alert", "pause", "rollback", "hold"]
+STRONGEST_FIRST: tuple[Respond, ...] = ("rollback", "pause", "alert", "hold")
+"""Whose alarm is on record when several alarm at once; of equal ones it is the first guardrail's."""
+
 OnUnknown = Literal["hold", "ignore", "alarm"]
 
 # As plain numbers: a member of an enumeration is looked up at some cost, and this is done for every look.

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from simlab.errors import MonitorError
-from simlab.guardrails.guardrail import Guardrail, Respond
+from simlab.guardrails.guardrail import STRONGEST_FIRST, Guardrail, Respond
 from simlab.guardrails.live import Arrived, Gathered, Intake, Part
 from simlab.guardrails.look import Code, Decision
 from simlab.guardrails.policy import Policy, PolicyState
@@ -24,7 +24,6 @@ from simlab.settings import described
 
 Answer = Literal["ok", "alarm", "unknown"]
 _ANSWERS: dict[int, Answer] = {Code.OK: "ok", Code.ALARM: "alarm", Code.UNKNOWN: "unknown"}
-_STRONGEST_FIRST: tuple[Respond, ...] = ("rollback", "pause", "alert", "hold")
 _VERSION = 1
 
 
@@ -104,7 +103,7 @@ class Reading:
         """The verdict behind the answer: of several alarms the one with the strongest response."""
         alarms = [verdict for verdict in self.verdicts if verdict is not None and verdict.answer == "alarm"]
         if alarms:
-            return min(alarms, key=lambda verdict: _STRONGEST_FIRST.index(verdict.respond))
+            return min(alarms, key=lambda verdict: STRONGEST_FIRST.index(verdict.respond))
         if None in self.verdicts:
             return None
         known = [verdict for verdict in self.verdicts if verdict is not None]
@@ -320,7 +319,7 @@ class Monitor:
             rule=guardrail.rule.key,
             answer=_ANSWERS[int(decision.code[0])],
             statistic=float(decision.statistic[0]),
-            threshold=float(guardrail.rule.threshold),
+            threshold=float(guardrail.threshold),
             worse=bool(decision.worse[0]),
             respond=guardrail.respond,
             time=time,

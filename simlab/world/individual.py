@@ -315,7 +315,6 @@ class IndividualPath:
         """Apply one harm to `values`, silence whom it silences, and count those harmed."""
         harm, name, doses = clock.harm, clock.harm.metric, self._doses(clock, noise, dose)
         metric, before = self.world.drawn[name], values[name]
-        self.onset = np.where((dose > 0).any(axis=0), np.minimum(self.onset, noise.tick), self.onset)
         key = stream_key(self.world.seed, f"{clock.stream}.events")
         add = 0.0 if harm.add is None else harm.add.value * (1.0 if metric.worse == "up" else -1.0)
         values[name] = self._moved(name, noise, before, key, Effect(harm.times or 1.0, add), doses)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from simlab.engine import Block, World, simulate
 from simlab.guardrails.look import Floats
+from simlab.ladders import QuietRun, quiet_plan, quiet_runs
 from simlab.world import individual
 from simlab.world.aggregate import AggregateWorld, Increments, Watched
 from simlab.world.harms import Exposure
@@ -308,6 +309,23 @@ def rows_of(made: Any, *, first: int = 0, lanes: int = 20) -> dict[str, np.ndarr
     rows = simulate(made, Block(0, first, lanes)).rows
     mine = rows["policy"] == "cusum"
     return {name: values[mine] for name, values in rows.items()}
+
+
+def test_a_block_in_pieces_leaves_the_same_ladders(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = plan(scenarios=[SMALL], policies=[{"name": "cusum", "guardrails": [CUSUM]}])
+
+    def ladders() -> tuple[QuietRun, ...]:
+        return quiet_runs(made.settings[0].policies, [simulate(quiet_plan(made), Block(0, 0, 20))])
+
+    (whole,) = ladders()
+    monkeypatch.setattr(individual, "LANES_TIMES_USERS", 3 * USERS["count"])
+    (in_pieces,) = ladders()
+    for one, other in zip((*whole.harmed, *whole.twin), (*in_pieces.harmed, *in_pieces.twin), strict=True):
+        assert one is not None
+        assert other is not None
+        assert one.lanes == other.lanes == 20
+        for name in ("starts", "times", "ends", "statistics", "worse"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
 
 
 def test_other_policies_blocks_and_pieces_of_blocks_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
