@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simlab.guardrails.guardrail import STRONGEST_FIRST, Guardrail
-from simlab.guardrails.look import Bools, Code, Decision, Integers
+from simlab.guardrails.look import ALARM, OK, UNKNOWN, Bools, Decision, Integers
 from simlab.scenario import Response, Rollout
 from simlab.streams import span_ticks, stream_key, uniforms
 from simlab.ticks import Clock
@@ -124,6 +124,10 @@ class Responder:
         none = np.full(count, NOT_YET)
         self.first = FirstAction(none, np.zeros_like(none), np.full(count, -1), none, np.ones(count, dtype=bool))
         self._codes = np.zeros((len(guardrails), count), dtype=np.int8)
+        # A hold is no action: it keeps the ramp from advancing as long as it alarms.
+        acting = [index for index, guardrail in enumerate(guardrails) if guardrail.respond in ACTIONS]
+        self._strongest_first = sorted(acting, key=lambda index: STRONGEST_FIRST.index(guardrails[index].respond))
+        self._holding = np.array([guardrail.respond != "alert" for guardrail in guardrails], dtype=bool)[:, None]
         # A ramp that begins at once exposes its first step from tick 0 on.
         self._advance(0, self._soak_left <= 0)
 
@@ -145,14 +149,12 @@ class Responder:
         for index, decision in enumerate(decisions):
             if decision is not None:
                 self._codes[index] = decision.code
-        # A hold is no action: it keeps the ramp from advancing as long as it alarms.
-        for respond in (each for each in STRONGEST_FIRST if each in ACTIONS):
-            action = ACTIONS.index(respond)
-            for index, (guardrail, decision) in enumerate(zip(self.guardrails, decisions, strict=True)):
-                if guardrail.respond == respond and decision is not None:
-                    alarmed = (decision.code == Code.ALARM) & ~self.ended
-                    if alarmed.any():
-                        self._take(action, index, time, alarmed, decision)
+        for index in self._strongest_first:
+            decision = decisions[index]
+            if decision is not None:
+                alarmed = (decision.code == ALARM) & ~self.ended
+                if alarmed.any():
+                    self._take(ACTIONS.index(self.guardrails[index].respond), index, time, alarmed, decision)
 
     def _take(self, action: int, index: int, time: int, alarmed: Bools, decision: Decision) -> None:
         self._record(action, index, time, alarmed, decision)
@@ -166,6 +168,8 @@ class Responder:
 
     def _record(self, action: int, index: int, time: int, alarmed: Bools, decision: Decision) -> None:
         new = alarmed & (self.first.time == NOT_YET)
+        if not new.any():
+            return
         values = FirstAction(np.full_like(self.lanes, time), np.full_like(self.lanes, action),
                              np.full_like(self.lanes, index), decision.end, decision.worse)  # fmt: skip
         self.first = FirstAction(*(np.where(new, a, b) for a, b in zip(values, self.first, strict=True)))
@@ -215,7 +219,7 @@ class Responder:
             Whether a harm is under way; only people may read it.
         """
         if self.settings is None:
-            cleared = self._page_open & ~(self._codes == Code.ALARM).any(axis=0)
+            cleared = self._page_open & ~(self._codes == ALARM).any(axis=0)
             self._page_open &= ~cleared
             return np.zeros_like(cleared)
         cleared = self._diagnose(time, truth)
@@ -233,7 +237,7 @@ class Responder:
         self._page_open &= ~cleared
         self._paused &= ~cleared
         self._diagnosis = np.where(cleared, NOT_YET, self._diagnosis)
-        self._codes = np.where(cleared, np.int8(Code.OK), self._codes)
+        self._codes = np.where(cleared, OK, self._codes)
         return np.asarray(cleared)
 
     def _complete_rollbacks(self, time: int) -> None:
@@ -264,8 +268,7 @@ class Responder:
 
     def _held(self) -> Bools:
         """Return the lanes whose next step waits, bool[lanes]: what is unknown holds it, and any alarm but an alert."""
-        holds = np.array([guardrail.respond != "alert" for guardrail in self.guardrails], dtype=bool)[:, None]
-        return np.asarray(((self._codes == Code.UNKNOWN) | ((self._codes == Code.ALARM) & holds)).any(axis=0))
+        return np.asarray(((self._codes == UNKNOWN) | ((self._codes == ALARM) & self._holding)).any(axis=0))
 
     def _advance(self, time: int, ready: Bools) -> None:
         ready = ready & (self.position < len(self.ramp.soak) - 1)

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from simlab.errors import UnitError
-from simlab.guardrails.look import Bools, Code, Decision, Floats, Look, Reached
+from simlab.guardrails.look import ALARM, OK, UNKNOWN, Bools, Decision, Floats, Look, Reached
 from simlab.guardrails.rule import Rule, State, Takes, choose, taken_in
 from simlab.guardrails.signal import Signal, Signalled, SignalState
 
@@ -22,9 +22,7 @@ STRONGEST_FIRST: tuple[Respond, ...] = ("rollback", "pause", "alert", "hold")
 
 OnUnknown = Literal["hold", "ignore", "alarm"]
 
-# As plain numbers: a member of an enumeration is looked up at some cost, and this is done for every look.
-_OK, _ALARM, _UNKNOWN = np.int8(Code.OK), np.int8(Code.ALARM), np.int8(Code.UNKNOWN)
-_READING = {"hold": _UNKNOWN, "ignore": _OK, "alarm": _ALARM}
+_READING = {"hold": UNKNOWN, "ignore": OK, "alarm": ALARM}
 
 
 NEVER = math.nan
@@ -174,15 +172,14 @@ class Guardrail:
         judged = seen.valid & ~np.isnan(stepped.statistic)
         if judged.all():
             worse = np.broadcast_to(stepped.worse, judged.shape)
-            kept = GuardrailState(signal, stepped.state, stepped.statistic, worse, judged)
-        else:
-            kept = GuardrailState(
-                signal,
-                choose(taken_in(self.rule, seen, stepped.statistic), stepped.state, state.rule),
-                np.where(judged, stepped.statistic, state.statistic),
-                np.where(judged, stepped.worse, state.worse),
-                state.observed | judged | even,
-            )
+            return Judged(GuardrailState(signal, stepped.state, stepped.statistic, worse, judged), ~judged, skipped)
+        kept = GuardrailState(
+            signal,
+            choose(taken_in(self.rule, seen, stepped.statistic), stepped.state, state.rule),
+            np.where(judged, stepped.statistic, state.statistic),
+            np.where(judged, stepped.worse, state.worse),
+            state.observed | judged | even,
+        )
         # To a rule that counts what does not arrive, a missing look is an observation.
         missing = look.missing & ~seen.valid
         return Judged(kept, missing | ~kept.observed | (~judged & ~skipped), skipped)
@@ -205,9 +202,8 @@ class Guardrail:
         alarms = ~unknown & (state.statistic >= (self.threshold if threshold is None else threshold))
         alarm = alarms.any(axis=0) & ~retired
         unclear = unknown.any(axis=0) & ~alarm & ~retired
-        code = np.where(alarm, _ALARM, np.where(unclear, _READING[self.on_unknown], _OK))
         return Decision(
-            code=code,
+            code=np.where(alarm, ALARM, np.where(unclear, _READING[self.on_unknown], OK)),
             worse=np.where(alarm, (alarms & state.worse).any(axis=0), True),
             statistic=largest,
             end=look.end,

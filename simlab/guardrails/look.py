@@ -132,6 +132,10 @@ class Code(IntEnum):
     UNKNOWN = 2
 
 
+# As plain numbers: a member of an enumeration is looked up at some cost, which would be paid at every look.
+OK, ALARM, UNKNOWN = np.int8(Code.OK), np.int8(Code.ALARM), np.int8(Code.UNKNOWN)
+
+
 class Reached(NamedTuple):
     """What a guardrail that never alarms would have alarmed on.
 

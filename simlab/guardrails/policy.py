@@ -30,7 +30,7 @@ from annotated_types import Ge
 
 from simlab.errors import RuleError, SimlabError, UnitError
 from simlab.guardrails.guardrail import Guardrail, GuardrailState, Judged
-from simlab.guardrails.look import Bools, Code, Decision, Floats, Look
+from simlab.guardrails.look import ALARM, OK, Bools, Decision, Floats, Look
 from simlab.guardrails.rule import Assumption, Guarantee, SpendsError, choose, is_e_process
 from simlab.guardrails.signal import Signalled, SignalState
 from simlab.settings import settings
@@ -207,14 +207,12 @@ class Policy:
         judged = self._judge(state.guardrails, given)
         states = tuple(judged[index].state if index in judged else each for index, each in enumerate(state.guardrails))
         threshold = self._threshold(states)
-        decided: dict[int, Decision] = {}
-        for index, look in given.items():
-            decided[index] = self.guardrails[index].decide(judged[index], look, threshold=threshold)
+        decisions: list[Decision | None] = [None] * len(states)
         alarming = state.alarming.copy()
-        for index, decision in decided.items():
-            alarming[index] = decision.code == Code.ALARM
-        decisions = tuple(decided.get(index) for index in range(len(states)))
-        return PolicyStepped(PolicyState(states, alarming), self._combined(decisions, alarming))
+        for index, look in given.items():
+            decision = self.guardrails[index].decide(judged[index], look, threshold=threshold)
+            decisions[index], alarming[index] = decision, decision.code == ALARM
+        return PolicyStepped(PolicyState(states, alarming), self._combined(tuple(decisions), alarming))
 
     def log_e_value(self, state: PolicyState) -> Floats | None:
         """Return the log of the mean e-value over all streams, float64[lanes]; None unless every rule gives e-values.
@@ -274,7 +272,7 @@ class Policy:
         critical = np.array([guardrail.critical for guardrail in self.guardrails])
         alone = alarming & ~self.combine.acts(alarming, critical)
         return tuple(
-            None if decision is None else replace(decision, code=np.where(waits, np.int8(Code.OK), decision.code))
+            None if decision is None else replace(decision, code=np.where(waits, OK, decision.code))
             for decision, waits in zip(decisions, alone, strict=True)
         )
 
