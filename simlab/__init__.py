@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from simlab.api import load, replay, run
+    from simlab.api import load, replay, run, tune
     from simlab.exact_run_lengths import exact_run_length
+    from simlab.guardrails.guardrail import Guardrail
     from simlab.guardrails.live import Arrived, Assigned, Counts
     from simlab.guardrails.monitor import Monitor
     from simlab.guardrails.own_rules import register
+    from simlab.guardrails.signal import Signal
     from simlab.results import Result
     from simlab.rule_from import rule
     from simlab.run_lengths import run_length
@@ -32,6 +34,8 @@ _HOME = {
     "exact_run_length": "simlab.exact_run_lengths",
     "threshold_for": "simlab.thresholds",
     "register": "simlab.guardrails.own_rules",
+    "Guardrail": "simlab.guardrails.guardrail",
+    "Signal": "simlab.guardrails.signal",
     "Monitor": "simlab.guardrails.monitor",
     "Arrived": "simlab.guardrails.live",
     "Assigned": "simlab.guardrails.live",
@@ -43,8 +47,10 @@ __all__ = [
     "Arrived",
     "Assigned",
     "Counts",
+    "Guardrail",
     "Monitor",
     "Result",
+    "Signal",
     "__version__",
     "exact_run_length",
     "load",

@@ -120,6 +120,11 @@ class Plan:
     documents: Mapping[str, object]
     traced: int = TRACED_LANES
 
+    def __repr__(self) -> str:
+        """Say in a line what is run: the whole plan is `canonical`."""
+        scenarios, policies = [each.name for each in self.settings], [each.name for each in self.study.policies]
+        return f"Plan(study={self.study.study!r}, {scenarios=}, {policies=}, seed={self.seed}, digest={self.digest[:16]!r})"
+
     @property
     def seed(self) -> int:
         """The study's seed."""

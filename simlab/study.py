@@ -219,13 +219,7 @@ def check_policies(
             path: Path = ("policies", index, "guardrails", number)
             yield from _mistakes_in_guardrail(entry, document, path, policy=policy)
             yield from _mistakes_in_watching(entry, document, path, metrics=metrics, place=place)
-            if entry.every % tick:
-                problem = f"must be a whole number of ticks of {place}, {format_duration(tick)} each"
-                yield document.mistake((*path, "every"), "time", problem)
-            # A look at the horizon is the last one; a warm-up until then leaves none.
-            for key, time in (("every", entry.every - 1), ("warmup", entry.warmup)):
-                if time >= horizon:
-                    yield document.mistake((*path, key), "time", f"never looks before the horizon of {place}")
+            yield from _mistakes_in_times(entry, document, path, tick=tick, horizon=horizon, place=place)
 
 
 def _mistakes_in_combining(policy: PolicyEntry, document: Document, path: Path) -> Iterator[Mistake]:
@@ -262,12 +256,27 @@ def _mistakes_in_guardrail(entry: GuardrailEntry, document: Document, path: Path
             place, hint = (*path, key or "rule"), "" if key else _HINTS.get(rule.takes, "")
             yield document.mistake(place, "signal", f"{rule.key} {problem}", hint)
     yield from _mistakes_in_starting(rule, entry, document, path)
-    if entry.over % entry.every:
-        yield document.mistake((*path, "over"), "time", "must be a whole number of looks, each as long as every")
     if (entry.target is None) != (entry.spread is None):
         yield document.mistake(path, "signal", "target and spread go together")
     if entry.compare is None and entry.null is not None:
         yield document.mistake((*path, "null"), "signal", "goes with compare only")
+
+
+def _mistakes_in_times(
+    entry: GuardrailEntry, document: Document, path: Path, *, tick: int, horizon: int, place: str
+) -> Iterator[Mistake]:
+    if entry.every % tick:
+        problem = f"must be a whole number of ticks of {place}, {format_duration(tick)} each"
+        yield document.mistake((*path, "every"), "time", problem)
+    # A look at the horizon is the last one; a warm-up until then leaves none.
+    for key, time in (("every", entry.every - 1), ("warmup", entry.warmup)):
+        if time >= horizon:
+            yield document.mistake((*path, key), "time", f"never looks before the horizon of {place}")
+    # Data come by the look, so that a part of one can neither be kept nor left out.
+    watches = entry.chosen is not None and entry.chosen.takes is not Takes.NOTHING
+    for key, time in (("over", entry.over), ("warmup", entry.warmup), ("baseline", entry.baseline or 0)):
+        if watches and time % entry.every:
+            yield document.mistake((*path, key), "time", "must be a whole number of looks, each as long as every")
 
 
 def _takes_shares(rule: Rule) -> bool:

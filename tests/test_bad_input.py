@@ -86,6 +86,7 @@ STUDY_MISTAKES = {
     "a cadence between ticks": ("every: 5m, respond: rollback", "every: 7m, respond: rollback", "must be a whole number of ticks"),
     "a cadence beyond the horizon": ("every: 5m, respond: rollback", "every: 9d, respond: rollback", "guardrails[0].every: never looks"),
     "a warmup beyond the horizon": ("every: 5m, respond: rollback", "every: 5m, warmup: 9d, respond: rollback", "guardrails[0].warmup: never looks"),
+    "a warmup between looks": ("every: 5m, respond: rollback", "every: 5m, warmup: 90s, respond: rollback", "guardrails[0].warmup: must be a whole number of looks"),
     "a gate without a limit": ("- {false_alarms: {max: 5%}}", "- {confidence: 90%}", "must say exactly one of false_alarms"),
     "a gate over 1": ("{max: 5%}", "{max: 500%}", "error[bound]: gates[0].false_alarms.max"),
     "a gate between ticks": ("within: 1h", "within: 7m", "error[time]: gates[1].within: must be a whole number of ticks"),
