@@ -93,8 +93,8 @@ def test_json_goes_to_standard_output_alone(tmp_path: Path) -> None:
 
 def start_run(cwd: Path, *, kept: int = 4) -> subprocess.Popen[bytes]:
     """Start a run of many small blocks, and wait until some of them are kept."""
-    command = [sys.executable, "-m", "simlab", "run", str(STUDIES / "checkout-canary.yaml"), "--workers", "2", "--block", "20"]
-    command += ["--set", "lanes.start=600", "--set", "lanes.cap=600", "--set", "scenarios.*.horizon=9h"]
+    command = [sys.executable, "-m", "simlab", "run", str(STUDIES / "checkout-canary.yaml"), "--workers", "2", "--block", "40"]
+    command += ["--set", "lanes.start=400", "--set", "lanes.cap=400", "--set", "scenarios.*.horizon=9h"]
     process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     limit = time.monotonic() + 60
     while time.monotonic() < limit and len(list(cwd.glob("reports/*/*/.partial/*.npz"))) < kept:
@@ -115,8 +115,8 @@ def test_a_killed_run_resumes_to_the_same_numbers(tmp_path: Path, how: signal.Si
         assert process.returncode == 130
         assert b"run the same command again" in errors
         assert json.loads((folder / "results.json").read_text())["status"] == "interrupted"
-    arguments = [STUDIES / "checkout-canary.yaml", "--workers", 2, "--block", 20]
-    arguments += ["--set", "lanes.start=600", "--set", "lanes.cap=600", "--set", "scenarios.*.horizon=9h"]
+    arguments = [STUDIES / "checkout-canary.yaml", "--workers", 2, "--block", 40]
+    arguments += ["--set", "lanes.start=400", "--set", "lanes.cap=400", "--set", "scenarios.*.horizon=9h"]
     simlab("run", *arguments, cwd=tmp_path)
     unbroken = tmp_path / "unbroken"
     unbroken.mkdir()
