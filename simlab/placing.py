@@ -20,12 +20,12 @@ from simlab.guardrails.rules.group_sequential import PlannedLooks
 from simlab.guardrails.rules.mixture import tuned_r
 
 _DIGITS = 4
-_LARGEST_ALPHA = 0.4999
-"""Files take no larger error probability; a stricter threshold than asked for is then the laxest there is."""
+_LARGEST_ALPHA, _LARGEST_PROBABILITY = 0.4999, 0.9999
+"""Files take no larger ones, of tests and of others; a stricter threshold than asked for is then the laxest there is."""
 
 
 @dataclass(frozen=True)
-class _Setting:
+class Setting:
     """The setting of a rule that places its threshold.
 
     Attributes
@@ -47,8 +47,8 @@ def _identity(_: Any, threshold: float) -> float:
     return threshold
 
 
-def _alpha(at: Callable[[Any, float], float]) -> _Setting:
-    return _Setting("alpha", lambda rule, threshold: min(at(rule, threshold), _LARGEST_ALPHA), rises=False)
+def _alpha(at: Callable[[Any, float], float], *, most: float = _LARGEST_ALPHA) -> Setting:
+    return Setting("alpha", lambda rule, threshold: min(at(rule, threshold), most), rises=False)
 
 
 def _tail(threshold: float) -> float:
@@ -69,23 +69,24 @@ def _planned_alpha(rule: PlannedLooks, threshold: float) -> float:
 
 
 _E_VALUE = _alpha(lambda _, threshold: math.exp(-threshold))
-_SETTINGS: dict[str, _Setting] = {
-    "cusum": _Setting("h", _identity),
-    "ewma": _Setting("L", _identity),
-    "mewma": _Setting("h", _identity),
-    "heartbeat": _Setting("h", _identity),
-    "shewhart": _Setting("sigmas", _identity),
-    "page_hinkley": _Setting("lambda_", _identity),
-    "glr": _Setting("threshold", _identity),
-    "focus": _Setting("threshold", _identity),
-    "bocpd": _Setting("threshold", _identity),
-    "seasonal": _Setting("threshold", _identity),
-    "burn_rate": _Setting("burn", _identity),
-    "above": _Setting("limit", _identity),
-    "below": _Setting("limit", lambda _, threshold: -threshold, rises=False),
-    "shiryaev_roberts": _Setting("A", lambda _, threshold: math.exp(threshold)),
-    **dict.fromkeys(("msprt", "normal_mixture", "asymptotic_cs", "betting", "canary_counts", "e_sr", "e_cusum", "srm"), _E_VALUE),
-    "hotelling": _E_VALUE,
+_E_DETECTOR = _alpha(lambda _, threshold: math.exp(-threshold), most=_LARGEST_PROBABILITY)
+SETTINGS: dict[str, Setting] = {
+    "cusum": Setting("h", _identity),
+    "ewma": Setting("L", _identity),
+    "mewma": Setting("h", _identity),
+    "heartbeat": Setting("h", _identity),
+    "shewhart": Setting("sigmas", _identity),
+    "page_hinkley": Setting("lambda_", _identity),
+    "glr": Setting("threshold", _identity),
+    "focus": Setting("threshold", _identity),
+    "bocpd": Setting("threshold", _identity),
+    "seasonal": Setting("threshold", _identity),
+    "burn_rate": Setting("burn", _identity),
+    "above": Setting("limit", _identity),
+    "below": Setting("limit", lambda _, threshold: -threshold, rises=False),
+    "shiryaev_roberts": Setting("A", lambda _, threshold: math.exp(threshold)),
+    **dict.fromkeys(("msprt", "normal_mixture", "asymptotic_cs", "betting", "canary_counts"), _E_VALUE),
+    **dict.fromkeys(("e_sr", "e_cusum", "srm", "hotelling"), _E_DETECTOR),
     "srm_chi2": _alpha(lambda _, threshold: 2 * _tail(math.sqrt(threshold))),
     "repeated_z": _alpha(lambda rule, threshold: rule.looks * rule.sides * _tail(threshold)),
     "fixed_horizon": _alpha(lambda rule, threshold: rule.sides * _tail(threshold)),
@@ -117,7 +118,7 @@ def settings_at(rule: Rule, threshold: float) -> Mapping[str, float] | None:
     >>> settings_at(Cusum(k=0.5), 7.00061)
     {'h': 7.001}
     """
-    setting = _SETTINGS.get(rule.key)
+    setting = SETTINGS.get(rule.key)
     if setting is None or not math.isfinite(threshold):
         return None
     try:

@@ -22,7 +22,7 @@ from simlab.guardrails.rule import Takes
 from simlab.metrics import DurationMetric, Proportion
 from simlab.scenario import Response, Rollout, Scenario, Telemetry, read_scenario
 from simlab.shipped import shipped_path
-from simlab.study import GateEntry, Study, build_policies, check_policies, metrics_of, own_rules, read_study
+from simlab.study import GateEntry, Study, Watchable, build_policies, check_policies, metrics_of, own_rules, read_study
 from simlab.ticks import format_duration
 from simlab.world.aggregate import AggregateWorld, Watched
 from simlab.world.individual import IndividualWorld, lanes_at_once
@@ -263,8 +263,9 @@ def _plan(study: Study, document: Document, documents: list[Document]) -> Plan:
         except FileErrors as error:
             errors.extend(error.found)
     for scenario in scenarios:
-        facts = {"metrics": scenario.metrics, "tick": scenario.tick, "horizon": scenario.horizon}
-        found = check_policies(study.policies, document, place=f"scenario {scenario.scenario}", **facts)  # type: ignore[arg-type]
+        segments = len(scenario.users.segments)
+        watched = Watchable(f"scenario {scenario.scenario}", scenario.metrics, scenario.tick, scenario.horizon, segments)
+        found = check_policies(study.policies, document, watched=watched)
         errors.extend((document.file, mistake) for mistake in found)
         for found in (_gate_mistakes(study, scenario, document), _unit_mistakes(study, scenario, document)):
             errors.extend((document.file, mistake) for mistake in found)

@@ -26,7 +26,7 @@ from simlab.results import Provenance, plain, provenance, typed_command
 from simlab.scenario import Response, Rollout, Telemetry
 from simlab.schemas import read_settings
 from simlab.shipped import shipped_path
-from simlab.study import Policies, Study, build_policies, check_policies, own_rules
+from simlab.study import Policies, Study, Watchable, build_policies, check_policies, own_rules
 from simlab.ticks import format_instant
 from simlab.world.aggregate import Watched
 from simlab.world.reading import read_series
@@ -225,14 +225,9 @@ def load_replay(recording: str | Path, *, policies: str | Path, data: Path | Non
     policy_document = read_document(shipped_path(policies))
     kind: type[Study] | type[Policies] = Study if "study" in policy_document.data else Policies
     entries = read_settings(policy_document, kind).policies
-    found = check_policies(
-        entries,
-        policy_document,
-        metrics=described.values,
-        tick=described.tick,
-        horizon=series.clock.horizon * described.tick,
-        place=f"recording {described.recording}",
-    )
+    horizon = series.clock.horizon * described.tick
+    watched = Watchable(f"recording {described.recording}", described.values, described.tick, horizon)
+    found = check_policies(entries, policy_document, watched=watched)
     mistakes = [(policy_document.file, mistake) for mistake in found]
     mistakes += list(_not_recorded(entries, policy_document, described))
     if mistakes:

@@ -94,15 +94,22 @@ def _told(document: Document, schema: Mapping[str, Any], found: Mapping[str, Any
     if kind == "value_error":
         code = getattr(found["ctx"]["error"], "code", code)
     if code == "unknown-key":
-        known = sorted(_known_keys(schema, document.data, path[:-1]))
-        hint = did_you_mean(str(path[-1]), known) or f"known here: {', '.join(known)}"
-        return document.mistake(path, code, "unknown key", hint, at_key=True)
+        return document.mistake(path, code, "unknown key", _key_hint(document, schema, path), at_key=True)
     if kind == "missing":
         return document.mistake((*path, found["loc"][-1]), code, "is required")
     problem = _BOUNDS[kind].format(**found.get("ctx", {})) if kind in _BOUNDS else _problem(found)
     if code in {"bound", "type", "not-a-choice"} and not isinstance(found["input"], dict | list):
         problem += f", not {found['input']!r}"
     return document.mistake(path, code, problem, _hint(found))
+
+
+def _key_hint(document: Document, schema: Mapping[str, Any], path: Path) -> str:
+    """Return what a key could be meant for: the same one in a mapping further out, or another one here."""
+    word, known = str(path[-1]), sorted(_known_keys(schema, document.data, path[:-1]))
+    for above in range(len(path) - 2, 0, -1):
+        if word in _known_keys(schema, document.data, path[:above]):
+            return f"it belongs beside {path[above]!r}, not inside"
+    return did_you_mean(word, known) or f"known here: {', '.join(known)}"
 
 
 def _problem(found: Mapping[str, Any]) -> str:

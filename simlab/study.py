@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, make_dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Lt, MinLen
 
 from simlab.documents import Document, did_you_mean
 from simlab.errors import FileErrors, Mistake, SimlabError, UnitError
-from simlab.guardrails.guardrail import Guardrail, OnUnknown, Respond
+from simlab.guardrails.guardrail import Guardrail, OnUnknown, Respond, tests_of
 from simlab.guardrails.own_rules import OwnEntry
 from simlab.guardrails.policy import Combine, Joined, Policy, Sharing, share_budget
 from simlab.guardrails.registry import rules
@@ -55,6 +55,10 @@ class GuardrailEntry(Watch, _Acting):
         """The one rule that is given; None if there is none or more than one."""
         return chosen_rule(self.rule)
 
+    def tests(self, segments: int) -> int:
+        """Return how many tests it makes at a look."""
+        return tests_of(self, self.chosen, segments=segments)
+
 
 @settings
 class PolicyEntry:
@@ -63,7 +67,7 @@ class PolicyEntry:
     name: Name
     guardrails: Annotated[tuple[GuardrailEntry, ...], MinLen(1)]
     combine: Combine = "any"
-    budget: Annotated[Share, Gt(0), Lt(1)] | None = None
+    budget: Annotated[Share, Gt(0), Lt(0.5)] | None = None
     share: Sharing = "bonferroni"
     reference: bool = False
 
@@ -186,15 +190,29 @@ def _mistakes_in_gate(gate: GateEntry, document: Document, path: Path) -> Iterat
         yield document.mistake(path, "gate", "needs within, a duration such as 1h")
 
 
-def check_policies(
-    policies: tuple[PolicyEntry, ...],
-    document: Document,
-    *,
-    metrics: Mapping[str, object],
-    tick: int,
-    horizon: int,
-    place: str,
-) -> Iterator[Mistake]:
+class Watchable(NamedTuple):
+    """What policies are to watch: one scenario or recording.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in messages.
+    metrics : mapping
+        By the names that may be watched.
+    tick, horizon : int
+        Milliseconds.
+    segments : int
+        How many segments there are.
+    """
+
+    name: str
+    metrics: Mapping[str, object]
+    tick: int
+    horizon: int
+    segments: int = 1
+
+
+def check_policies(policies: tuple[PolicyEntry, ...], document: Document, *, watched: Watchable) -> Iterator[Mistake]:
     """Yield the mistakes of policies that are to watch one scenario or recording.
 
     Parameters
@@ -203,12 +221,8 @@ def check_policies(
         As read.
     document : Document
         For places.
-    metrics : mapping
-        By the names that may be watched.
-    tick, horizon : int
-        Milliseconds.
-    place : str
-        What is watched, for messages.
+    watched : Watchable
+        What they are to watch.
     """
     names = [policy.name for policy in policies]
     for index, policy in enumerate(policies):
@@ -218,8 +232,9 @@ def check_policies(
         for number, entry in enumerate(policy.guardrails):
             path: Path = ("policies", index, "guardrails", number)
             yield from _mistakes_in_guardrail(entry, document, path, policy=policy)
-            yield from _mistakes_in_watching(entry, document, path, metrics=metrics, place=place)
-            yield from _mistakes_in_times(entry, document, path, tick=tick, horizon=horizon, place=place)
+            yield from _mistakes_in_watching(entry, document, path, watched=watched)
+            yield from _mistakes_in_times(entry, document, path, watched=watched)
+            yield from _mistakes_in_its_part(entry, document, path, policy=policy, segments=watched.segments)
 
 
 def _mistakes_in_combining(policy: PolicyEntry, document: Document, path: Path) -> Iterator[Mistake]:
@@ -253,7 +268,7 @@ def _mistakes_in_guardrail(entry: GuardrailEntry, document: Document, path: Path
         yield document.mistake(path, "signal", "must say either of or compare")
     else:
         for key, problem in entry.refusals(rule.takes):
-            place, hint = (*path, key or "rule"), "" if key else _HINTS.get(rule.takes, "")
+            place, hint = (*path, key or "rule"), "" if key else _hint(rule.takes, entry)
             yield document.mistake(place, "signal", f"{rule.key} {problem}", hint)
     yield from _mistakes_in_starting(rule, entry, document, path)
     if (entry.target is None) != (entry.spread is None):
@@ -262,16 +277,29 @@ def _mistakes_in_guardrail(entry: GuardrailEntry, document: Document, path: Path
         yield document.mistake((*path, "null"), "signal", "goes with compare only")
 
 
-def _mistakes_in_times(
-    entry: GuardrailEntry, document: Document, path: Path, *, tick: int, horizon: int, place: str
+def _mistakes_in_its_part(
+    entry: GuardrailEntry, document: Document, path: Path, *, policy: PolicyEntry, segments: int
 ) -> Iterator[Mistake]:
-    if entry.every % tick:
-        problem = f"must be a whole number of ticks of {place}, {format_duration(tick)} each"
+    """Yield what a rule cannot be at the part of a budget that it would be given."""
+    rule = entry.chosen
+    if rule is None or policy.budget is None or not isinstance(rule, SpendsError):
+        return
+    parts = sum(each.tests(segments) for each in policy.guardrails) if policy.share == "bonferroni" else 1
+    try:
+        rule.with_alpha(policy.budget / parts)
+    except SimlabError as error:
+        problem = f"{rule.key} cannot have {policy.budget / parts:.4g} of the budget: {error}"
+        yield document.mistake((*path, "rule"), "budget", problem)
+
+
+def _mistakes_in_times(entry: GuardrailEntry, document: Document, path: Path, *, watched: Watchable) -> Iterator[Mistake]:
+    if entry.every % watched.tick:
+        problem = f"must be a whole number of ticks of {watched.name}, {format_duration(watched.tick)} each"
         yield document.mistake((*path, "every"), "time", problem)
     # A look at the horizon is the last one; a warm-up until then leaves none.
     for key, time in (("every", entry.every - 1), ("warmup", entry.warmup)):
-        if time >= horizon:
-            yield document.mistake((*path, key), "time", f"never looks before the horizon of {place}")
+        if time >= watched.horizon:
+            yield document.mistake((*path, key), "time", f"never looks before the horizon of {watched.name}")
     # Data come by the look, so that a part of one can neither be kept nor left out.
     watches = entry.chosen is not None and entry.chosen.takes is not Takes.NOTHING
     for key, time in (("over", entry.over), ("warmup", entry.warmup), ("baseline", entry.baseline or 0)):
@@ -290,7 +318,16 @@ _HINTS = {
     Takes.VECTOR: "give a baseline",
     Takes.EVENTS: "write of: everyone, treatment or control",
     Takes.ARRIVALS: "write of: everyone, treatment or control",
+    Takes.ARM_COUNTS: "write compare: shares",
 }
+
+
+def _hint(takes: Takes, entry: GuardrailEntry) -> str:
+    """Return what to do about a signal that gives another kind of observation than a rule takes."""
+    if entry.compare != "shares":
+        return _HINTS.get(takes, "")
+    judging = ", ".join(key for key, rule in rules().items() if rule.takes is Takes.ARM_COUNTS)
+    return f"shares are judged by {judging}; to compare a metric write difference or ratio"
 
 
 def _mistakes_in_starting(rule: Rule, entry: GuardrailEntry, document: Document, path: Path) -> Iterator[Mistake]:
@@ -309,10 +346,8 @@ def _mistakes_in_starting(rule: Rule, entry: GuardrailEntry, document: Document,
         return
 
 
-def _mistakes_in_watching(
-    entry: GuardrailEntry, document: Document, path: Path, *, metrics: Mapping[str, object], place: str
-) -> Iterator[Mistake]:
-    rule = entry.chosen
+def _mistakes_in_watching(entry: GuardrailEntry, document: Document, path: Path, *, watched: Watchable) -> Iterator[Mistake]:
+    rule, metrics, place = entry.chosen, watched.metrics, watched.name
     needed = rule is not None and rule.takes not in {Takes.NOTHING, Takes.ARM_COUNTS}
     if entry.watch is None:
         if needed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from scipy.optimize import brentq
 
@@ -19,6 +19,7 @@ from simlab.guardrails.rules.ewma import Ewma
 from simlab.guardrails.rules.shewhart import Shewhart
 from simlab.guardrails.rules.shiryaev_roberts import ShiryaevRoberts
 from simlab.guardrails.rules.sprt import Sprt
+from simlab.placing import SETTINGS, Setting
 from simlab.rule_from import rule as read_rule
 
 LONGEST = 1e7
@@ -28,29 +29,11 @@ RAREST = 1e-9
 """The smallest alarm probability that is inverted; one minus less than that has too few digits."""
 
 
-class _Setting(NamedTuple):
-    """The setting that places a rule's threshold.
-
-    Attributes
-    ----------
-    name : str
-        The field.
-    at : callable
-        Its value from the rule and the ladder coordinate.
-    """
-
-    name: str
-    at: Callable[[Any, float], float]
-
-
-_SETTINGS: dict[type[Any], _Setting] = {
-    Cusum: _Setting("h", lambda _, coordinate: coordinate),
-    Ewma: _Setting("L", lambda _, coordinate: coordinate),
-    Shewhart: _Setting("sigmas", lambda _, coordinate: coordinate),
-    ShiryaevRoberts: _Setting("A", lambda _, coordinate: math.exp(coordinate)),
-    ESr: _Setting("alpha", lambda _, coordinate: math.exp(-coordinate)),
-    ECusum: _Setting("alpha", lambda _, coordinate: math.exp(-coordinate)),
-    Sprt: _Setting("alpha", lambda rule, coordinate: (1 - rule.beta) * math.exp(-coordinate)),
+# The lower bound of an sprt moves with alpha too, which its exact run length knows.
+_SPRT = Setting("alpha", lambda rule, threshold: (1 - rule.beta) * math.exp(-threshold), rises=False)
+_EXACT: dict[type[Any], Setting] = {
+    **{rule: SETTINGS[rule.key] for rule in (Cusum, Ewma, Shewhart, ShiryaevRoberts, ESr, ECusum)},
+    Sprt: _SPRT,
 }
 
 
@@ -88,15 +71,15 @@ def threshold_for(
     """
     chosen = read_rule(rule)
     strictness = _strictness(arl0, pfa, looks)
-    if type(chosen) not in _SETTINGS:
+    if type(chosen) not in _EXACT:
         raise SimlabError(f"{chosen.key} has no exact run length; calibrate it by simulation")
     if isinstance(chosen, Sprt) and arl0 is not None:
         raise SimlabError("an sprt may end without an alarm, so it has no mean run length; give pfa and looks")
-    name, value = _SETTINGS[type(chosen)]
+    setting = _EXACT[type(chosen)]
     settings: Any = chosen
 
     def excess(coordinate: float) -> float:
-        placed: Rule = replace(settings, **{name: value(chosen, coordinate)})
+        placed: Rule = replace(settings, **{setting.name: setting.at(chosen, coordinate)})
         return strictness(solve(placed, 0.0))
 
     low = _lowest(chosen) + 1e-6
@@ -105,7 +88,7 @@ def threshold_for(
     width = 0.5
     while excess(low + width) < 0:
         width *= 1.5
-    return value(chosen, float(brentq(excess, low, low + width, xtol=1e-12, rtol=1e-12)))
+    return setting.at(chosen, float(brentq(excess, low, low + width, xtol=1e-12, rtol=1e-12)))
 
 
 def _lowest(rule: Rule) -> float:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from simlab.errors import BadNameError, UnitError
 
@@ -232,6 +232,7 @@ Event = Annotated[str, Unit("event of the rollout", parse_event, "step 10%")]
 Duration = Annotated[int, Unit("duration", parse_duration, "5m"), Ge(0)]
 Period = Annotated[int, Unit("duration", parse_duration, "5m"), Gt(0)]
 DurationSpan = Annotated[Span, Unit("duration or range of durations", parse_span, "1m-3m")]
+Probability = Annotated[float, Unit("probability", parse_share, "5%"), Gt(0), Lt(1)]
 Seconds = Annotated[float, Unit("duration", parse_seconds, "200ms"), Gt(0)]
 Share = Annotated[float, Unit("share", parse_share, "70%"), Ge(0), Le(1)]
 Swing = Annotated[float, Unit("signed share", parse_share, "-20%"), Ge(-1)]

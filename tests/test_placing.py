@@ -13,12 +13,12 @@ from simlab.guardrails.rule import Takes
 from simlab.guardrails.rules.asymptotic import AsymptoticCs
 from simlab.guardrails.rules.group_sequential import OBrienFleming
 from simlab.guardrails.rules.mixture import NormalMixture
-from simlab.placing import _SETTINGS, settings_at
+from simlab.placing import SETTINGS, settings_at
 from tests.guardrails.rules.contract import random_values, run_all
 from tests.guardrails.test_registry import with_required
 
 
-@pytest.mark.parametrize("key", sorted(_SETTINGS))
+@pytest.mark.parametrize("key", sorted(SETTINGS))
 @pytest.mark.parametrize("factor", [1.0 / 3.0, 0.98765, 1.23456])
 def test_reaches_the_threshold_on_the_strict_side(key: str, factor: float) -> None:
     rule: Any = with_required(rules()[key])

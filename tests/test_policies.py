@@ -53,6 +53,12 @@ def test_ways_to_combine(combine: Any, expected: Any) -> None:
             {"share": "mean_e", "budget": "5%"},
             ["error[budget]: policies[0].guardrails[1].rule: repeated_z has no e-value that mean_e could merge"],
         ),
+        (
+            [{**CUSUM, "rule": {"haybittle_peto": {"looks": 20}}}],
+            {"budget": "2%"},
+            ["error[budget]: policies[0].guardrails[0].rule: haybittle_peto cannot have 0.01 of the budget: early 3 is too low"],
+        ),
+        ([EVIDENCE], {"budget": "60%"}, ["error[bound]: policies[0].budget: must be less than 0.5, not '60%'"]),
         ([EVIDENCE], {"share": "holm", "budget": "5%"}, ["error[not-a-choice]: policies[0].share: must be one of"]),
     ],
 )

@@ -15,6 +15,7 @@ from simlab.errors import UnitError
 from simlab.guardrails.look import ALARM, OK, UNKNOWN, Bools, Decision, Floats, Look, Reached
 from simlab.guardrails.rule import Rule, State, Takes, choose, taken_in
 from simlab.guardrails.signal import Signal, Signalled, SignalState
+from simlab.guardrails.watch import Watch
 
 Respond = Literal["alert", "pause", "rollback", "hold"]
 STRONGEST_FIRST: tuple[Respond, ...] = ("rollback", "pause", "alert", "hold")
@@ -127,8 +128,8 @@ class Guardrail:
         return self.every // self.tick
 
     def tests(self, segments: int) -> int:
-        """Return how many tests it makes at a look: one a stream, but one over all metrics that are judged together."""
-        return 1 if self.rule.takes is Takes.VECTOR else self.signal.streams(segments)
+        """Return how many tests it makes at a look."""
+        return tests_of(self.signal, self.rule, segments=segments)
 
     def initial(self, segments: int, lanes: int) -> GuardrailState:
         """Return the state before the first look."""
@@ -222,6 +223,11 @@ class Guardrail:
     def threshold(self) -> float:
         """Where it alarms, in the rule's ladder coordinate."""
         return self.rule.threshold if self.at is None else self.at
+
+
+def tests_of(watch: Watch, rule: Rule | None, *, segments: int) -> int:
+    """Return how many tests a rule makes at a look: one a stream, but one over all metrics that are judged together."""
+    return 1 if rule is not None and rule.takes is Takes.VECTOR else watch.streams(segments)
 
 
 def _reached(state: GuardrailState, judged: Bools, largest: Floats) -> Reached:

@@ -17,17 +17,15 @@ Montanari, Ann. Stat. 46, 2018); SAFFRON g_j = j^-1.6 / zeta(1.6), from its pape
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, NamedTuple
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from annotated_types import Gt, Lt
 
 from simlab.errors import UnitError
 from simlab.guardrails.look import Bools, Floats, Integers
 from simlab.settings import settings
-from simlab.ticks import Unit, parse_share
-
-_Probability = Annotated[float, Unit("probability", parse_share, "5%"), Gt(0), Lt(1)]
+from simlab.ticks import Probability
 
 _LORD_SUM = 0.07720838
 _ZETA = 2.2857656656801293
@@ -70,11 +68,11 @@ class SequenceStep(NamedTuple):
 
 
 @settings
-class _Online:
+class _Online(ABC):
     """What both rules are set by."""
 
-    budget: _Probability = 0.05
-    wealth: _Probability | None = None
+    budget: Probability = 0.05
+    wealth: Probability | None = None
 
     def __post_init__(self) -> None:
         if self.wealth is not None and self.wealth > self.budget:
@@ -110,15 +108,17 @@ class _Online:
         )
         return SequenceStep(after, level, rejected)
 
+    @abstractmethod
     def gamma(self, place: Integers) -> Floats:
         """Return g at places from 1 on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _level(self, spent: Floats) -> Floats:
-        raise NotImplementedError
+        """Return the level that the grants' parts add up to."""
 
+    @abstractmethod
     def _spends(self, p: Floats) -> Bools:
-        raise NotImplementedError
+        """Return where a p-value uses up grants."""
 
 
 @settings
@@ -186,7 +186,7 @@ class Saffron(_Online):
     ([0.005468627], [True])
     """
 
-    candidate: _Probability = 0.5
+    candidate: Probability = 0.5
 
     key: ClassVar[str] = "saffron"
 

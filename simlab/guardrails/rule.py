@@ -42,6 +42,8 @@ class Assumption(Enum):
     BOUNDED = "values are bounded"
     CONSTANT_SHARES = "the planned shares of the arms are constant"
     PLANNED_LOOKS = "there are no more looks than planned"
+    ALL_LOOKS = "all planned looks come"
+    LATE_START = "enough looks come before the first that is judged"
     EQUAL_INFORMATION = "looks come as planned, each with the same information"
     FINAL_DATA = "data are not revised after a look"
     COMMON_PAST = "each guardrail's evidence is fair given all that any of them has seen"

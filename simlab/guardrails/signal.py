@@ -108,10 +108,6 @@ class Signal(Watch):
         expected = np.full((streams, lanes), self.of in {None, "everyone"})
         return SignalState(np.zeros((terms, streams, lanes)), window, Baseline(zero, zero, zero), expected)
 
-    def streams(self, segments: int) -> int:
-        """Return how many streams come from `segments`: one for each of them, or for each metric, or one over all."""
-        return segments if self.by == "segment" else max(1, len(self.metrics))
-
     def observe(self, state: SignalState, look: Look, *, takes: Takes, elapsed: int) -> Signalled:
         """Return the new state and what the rule sees.
 

@@ -104,6 +104,10 @@ class Watch:
         """Return whether it can give the observation that a rule takes."""
         return next(self.refusals(takes), None) is None
 
+    def streams(self, segments: int) -> int:
+        """Return how many streams come from `segments`: one for each of them, or for each metric, or one over all."""
+        return segments if self.by == "segment" else max(1, len(self.metrics))
+
     def refusals(self, takes: Takes) -> Iterator[Refusal]:
         """Yield what keeps it from giving the observation that a rule takes."""
         if takes is Takes.NOTHING:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from simlab.guardrails.guardrail import Guardrail
 from simlab.guardrails.policy import Policy
 from simlab.guardrails.rule import Assumption, Guarantee, Takes
+from simlab.guardrails.rules.asymptotic import LATE_ENOUGH
 from simlab.metrics import AmountMetric, CountMetric, Proportion
 from simlab.scenario import Scenario
 from simlab.world.strata import strata_of
@@ -112,6 +113,10 @@ def _broken(guarantee: Guarantee, guardrail: Guardrail, scenario: Scenario) -> I
     planned, possible = getattr(guardrail.rule, "looks", 1), scenario.horizon // guardrail.every
     if Assumption.PLANNED_LOOKS in needed and possible > planned:
         yield f"it may look {possible} times and was planned for {planned}"
+    if Assumption.ALL_LOOKS in needed and possible < planned:
+        yield f"it can look {possible} times only and was planned for {planned}"
+    if Assumption.LATE_START in needed and getattr(guardrail.rule, "start", LATE_ENOUGH) < LATE_ENOUGH:
+        yield f"it judges before look {LATE_ENOUGH}, when the spread is hardly known"
     if Assumption.EQUAL_INFORMATION in needed and _information_varies(scenario):
         yield "looks carry unequal information"
 

@@ -26,7 +26,7 @@ from simlab.nab.scoring import Profile, best_threshold, raw_score, rising_edges,
 from simlab.results import Provenance, plain, provenance, typed_command
 from simlab.schemas import read_settings
 from simlab.shipped import shipped_path
-from simlab.study import Policies, PolicyEntry, build_policies, check_policies
+from simlab.study import Policies, PolicyEntry, Watchable, build_policies, check_policies
 
 METRIC = "value"
 NOTE = (
@@ -135,7 +135,7 @@ def load_nab(policies: str | Path, *, data: Path) -> NabPlan:
     corpus = read_corpus(data)
     rows = max(len(values) for values in corpus.values)
     place = "the benchmark, a row being a look,"
-    mistakes = list(check_policies(entries, document, metrics={METRIC: None}, tick=tick, horizon=rows * tick, place=place))
+    mistakes = list(check_policies(entries, document, watched=Watchable(place, {METRIC: None}, tick, rows * tick)))
     for index, number in _elsewhere(entries, tick):
         problem = "a row of the benchmark is one look at one value: watch everyone, every guardrail as often as the first"
         mistakes.append(document.mistake(("policies", index, "guardrails", number), "signal", problem))

@@ -33,6 +33,8 @@ Z = {**COMPARED, "rule": {"repeated_z": {"looks": 144}}}
 def test_it_applies_where_nothing_breaks_it() -> None:
     assert check(PLAIN, **Z).verdict == "applies as samples grow"
     assert check(PLAIN, compare="shares", rule={"srm": {}}).verdict == "applies"
+    assert check(PLAIN, **COMPARED, rule={"fixed_horizon": {"looks": 144}}).verdict == "applies as samples grow"
+    assert check(PLAIN, **COMPARED, rule={"asymptotic_cs": {"start": 30}}).verdict == "applies as samples grow"
 
 
 def test_a_rule_that_promises_nothing_says_so() -> None:
@@ -47,6 +49,12 @@ def test_a_rule_that_promises_nothing_says_so() -> None:
         (PLAIN, {**COMPARED, "rule": {"repeated_z": {}}}, "it may look 144 times and was planned for 1"),
         (PLAIN, {**COMPARED, "rule": {"msprt": {}}}, "the variance is estimated from the data (plug-in)"),
         (PLAIN, {**COMPARED, "rule": {"pocock": {"looks": 144}}}, "looks carry unequal information"),
+        (PLAIN, {**COMPARED, "rule": {"fixed_horizon": {"looks": 145}}}, "it can look 144 times only and was planned for 145"),
+        (
+            PLAIN,
+            {**COMPARED, "rule": {"asymptotic_cs": {"start": 29}}},
+            "it judges before look 30, when the spread is hardly known",
+        ),
         (PLAIN, {**Z, "on_unknown": "alarm"}, "what is unknown alarms"),
     ],
 )

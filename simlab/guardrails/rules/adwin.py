@@ -10,13 +10,13 @@ from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge
 
-from simlab.guardrails.rule import Observation, Step, Takes
-from simlab.guardrails.rules.river_adapter import Harm, Probability, RiverState, detected, nothing_yet, river_drift
+from simlab.guardrails.rules.river_adapter import RiverRule, river_drift
 from simlab.settings import settings
+from simlab.ticks import Probability
 
 
 @settings
-class Adwin:
+class Adwin(RiverRule):
     """Alarms where ADWIN cuts its window: two parts of it have means that differ by more than chance.
 
     Its bound is for independent values in [0, 1], as shares and error rates are; other levels are taken as they are. It looks
@@ -50,32 +50,12 @@ class Adwin:
     max_buckets: Annotated[int, Ge(1)] = 5
     min_window_length: Annotated[int, Ge(1)] = 5
     grace_period: Annotated[int, Ge(1)] = 10
-    harm: Harm = "above"
 
     key: ClassVar[str] = "adwin"
-    takes: ClassVar[Takes] = Takes.LEVEL
     paper: ClassVar[str] = "Bifet & Gavalda, Learning from time-changing data with adaptive windowing, SDM 2007"
-    ladder: ClassVar[str] = "none"
-    extra: ClassVar[str] = "river"
 
-    @property
-    def threshold(self) -> float:
-        """The statistic is 1 where a change was found and 0 elsewhere."""
-        return 1.0
-
-    @property
-    def guarantee(self) -> None:
-        """It promises nothing."""
-
-    def initial(self, streams: int, lanes: int, *, every: int) -> RiverState:  # noqa: ARG002
-        """Return no detectors yet; raises `RuleError` without river."""
-        return nothing_yet(self.key, streams, lanes)
-
-    def update(self, state: RiverState, seen: Observation) -> Step:
-        """Show each detector its value."""
-        return detected(state, seen, made=self._made, level=lambda detector: float(detector.estimation), harm=self.harm)
-
-    def _made(self, _: int) -> Any:
+    def made(self, seed: int) -> Any:  # noqa: ARG002
+        """Return a new detector; it draws nothing."""
         return river_drift(self.key).ADWIN(
             delta=self.delta,
             clock=self.clock,
@@ -83,3 +63,7 @@ class Adwin:
             min_window_length=self.min_window_length,
             grace_period=self.grace_period,
         )
+
+    def level(self, detector: Any) -> float:
+        """Return the mean of what it keeps."""
+        return float(detector.estimation)

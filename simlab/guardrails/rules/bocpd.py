@@ -17,7 +17,7 @@ from simlab.errors import UnitError
 from simlab.guardrails.look import Floats
 from simlab.guardrails.rule import Observation, Step, Takes
 from simlab.settings import settings
-from simlab.ticks import Unit, parse_share
+from simlab.ticks import Probability
 
 
 class BocpdState(NamedTuple):
@@ -77,7 +77,7 @@ class Bocpd:
     """
 
     threshold: Annotated[float, Gt(0), Lt(1)] = 0.5
-    hazard: Annotated[float, Unit("probability", parse_share, "0.1%"), Gt(0), Lt(1)] = 0.001
+    hazard: Probability = 0.001
     w: Annotated[int, Ge(1)] = 10
     mean: float = 0.0
     variance: Annotated[float, Gt(0)] = 1.0

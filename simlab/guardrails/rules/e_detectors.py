@@ -12,15 +12,13 @@ import math
 from typing import Annotated, ClassVar
 
 import numpy as np
-from annotated_types import Gt, Lt
+from annotated_types import Gt
 
 from simlab.errors import UnitError
 from simlab.guardrails.look import Floats
 from simlab.guardrails.rule import Assumption, Guarantee, Observation, Step, Takes
 from simlab.settings import settings
-from simlab.ticks import Unit, parse_share
-
-_Probability = Annotated[float, Unit("probability", parse_share, "2%"), Gt(0), Lt(1)]
+from simlab.ticks import Probability
 
 
 @settings
@@ -31,10 +29,10 @@ class _EDetector:
     ratio where x is 0 or 1, and by convexity an e-value for any x in [0, 1] whose mean is at most p0.
     """
 
-    alpha: _Probability = 0.001
+    alpha: Probability = 0.001
     theta: Annotated[float, Gt(0)] = 1.0
-    p0: _Probability | None = None
-    p1: _Probability | None = None
+    p0: Probability | None = None
+    p1: Probability | None = None
 
     takes: ClassVar[Takes] = Takes.STANDARDISED
     takes_also: ClassVar[str] = "a level where p0 and p1 are given"

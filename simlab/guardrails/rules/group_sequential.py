@@ -24,8 +24,14 @@ from simlab.guardrails.rule import Assumption, Guarantee, Observation, Step, Tak
 from simlab.guardrails.rules.intrinsic import Alpha, Sides, gained
 from simlab.settings import settings
 
-Z_TESTS = (Assumption.INDEPENDENT, Assumption.NORMAL, Assumption.KNOWN_VARIANCE, Assumption.FINAL_DATA)
-"""What any test by Z rests on; it lives with counts and an estimated variance as samples grow."""
+Z_TESTS = (
+    Assumption.INDEPENDENT,
+    Assumption.NORMAL,
+    Assumption.KNOWN_VARIANCE,
+    Assumption.FINAL_DATA,
+    Assumption.ALL_LOOKS,
+)
+"""What any test by Z at planned looks rests on; it lives with counts and an estimated variance as samples grow."""
 
 
 class LooksState(NamedTuple):

@@ -12,13 +12,13 @@ import math
 from typing import Annotated, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Lt
 
 from simlab.errors import UnitError
 from simlab.guardrails.look import Bools, Floats
 from simlab.guardrails.rule import Observation, Step, Takes
 from simlab.settings import settings
-from simlab.ticks import Unit, parse_share
+from simlab.ticks import Probability, Unit, parse_share
 
 Correlation = Annotated[float, Unit("number", parse_share, "0.3"), Ge(0), Lt(1)]
 
@@ -85,7 +85,7 @@ class Hotelling:
     ([[5.3007], [5.3007]], 5.2983)
     """
 
-    alpha: Annotated[float, Unit("probability", parse_share, "0.5%"), Gt(0), Lt(1)] = 0.005
+    alpha: Probability = 0.005
     correlation: Correlation = 0.0
     learnt_from: Annotated[int, Ge(0)] = 0
 

@@ -12,13 +12,13 @@ import numpy as np
 from annotated_types import Ge
 
 from simlab.errors import UnitError
-from simlab.guardrails.rule import Observation, Step, Takes
-from simlab.guardrails.rules.river_adapter import Harm, Probability, RiverState, detected, nothing_yet, river_drift
+from simlab.guardrails.rules.river_adapter import RiverRule, river_drift
 from simlab.settings import settings
+from simlab.ticks import Probability
 
 
 @settings
-class Kswin:
+class Kswin(RiverRule):
     """Alarms where a Kolmogorov-Smirnov test tells the last looks from a sample of those before them.
 
     The sample is drawn anew at every look, from a seed of its own for each stream and lane. An alarm is a change in either
@@ -51,35 +51,19 @@ class Kswin:
     alpha: Probability = 0.005
     window_size: Annotated[int, Ge(2)] = 100
     stat_size: Annotated[int, Ge(1)] = 30
-    harm: Harm = "above"
 
     key: ClassVar[str] = "kswin"
-    takes: ClassVar[Takes] = Takes.LEVEL
     paper: ClassVar[str] = "Raab, Heusinger & Schleif, Reactive soft prototype computing for concept drift streams, 2020"
-    ladder: ClassVar[str] = "none"
-    extra: ClassVar[str] = "river"
 
     def __post_init__(self) -> None:
         """Refuse a window too short to draw from."""
         if 2 * self.stat_size > self.window_size:
             raise UnitError(f"stat_size {self.stat_size} must be at most half of window_size, {self.window_size}")
 
-    @property
-    def threshold(self) -> float:
-        """The statistic is 1 where a change was found and 0 elsewhere."""
-        return 1.0
-
-    @property
-    def guarantee(self) -> None:
-        """It promises nothing."""
-
-    def initial(self, streams: int, lanes: int, *, every: int) -> RiverState:  # noqa: ARG002
-        """Return no detectors yet; raises `RuleError` without river."""
-        return nothing_yet(self.key, streams, lanes)
-
-    def update(self, state: RiverState, seen: Observation) -> Step:
-        """Show each detector its value."""
-        return detected(state, seen, made=self._made, level=lambda detector: float(np.mean(detector.window)), harm=self.harm)
-
-    def _made(self, seed: int) -> Any:
+    def made(self, seed: int) -> Any:
+        """Return a new detector."""
         return river_drift(self.key).KSWIN(alpha=self.alpha, window_size=self.window_size, stat_size=self.stat_size, seed=seed)
+
+    def level(self, detector: Any) -> float:
+        """Return the mean of what it keeps."""
+        return float(np.mean(detector.window))

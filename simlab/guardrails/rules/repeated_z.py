@@ -11,12 +11,12 @@ from statistics import NormalDist
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge
 
 from simlab.guardrails.look import Floats
 from simlab.guardrails.rule import Assumption, Guarantee, Observation, Step, Takes
 from simlab.settings import settings
-from simlab.ticks import Unit, parse_share
+from simlab.ticks import Probability
 
 
 class ZState(NamedTuple):
@@ -54,7 +54,7 @@ class RepeatedZ:
     ([1.0, 2.1213, 2.3094], 1.96)
     """
 
-    alpha: Annotated[float, Unit("probability", parse_share, "5%"), Gt(0), Lt(1)] = 0.05
+    alpha: Probability = 0.05
     looks: Annotated[int, Ge(1)] = 1
     sides: Literal[1, 2] = 2
 

@@ -7,20 +7,16 @@ detector then forgets what was before, so that an alarm lasts for one look.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, NamedTuple
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from annotated_types import Gt, Lt
 from numpy.typing import NDArray
 
 from simlab.errors import RuleError
 from simlab.guardrails.look import Floats
-from simlab.guardrails.rule import Observation, Step
-from simlab.ticks import Unit, parse_share
-
-Probability = Annotated[float, Unit("probability", parse_share, "0.2%"), Gt(0), Lt(1)]
-Harm = Literal["above", "below"]
+from simlab.guardrails.rule import Observation, Step, Takes
+from simlab.settings import settings
 
 
 class RiverState(NamedTuple):
@@ -54,45 +50,59 @@ def river_drift(key: str) -> Any:
     return drift
 
 
-def nothing_yet(key: str, streams: int, lanes: int) -> RiverState:
-    """Return a state without detectors; raises `RuleError` without river."""
-    river_drift(key)
-    none = np.zeros((streams, lanes))
-    return RiverState(np.full((streams, lanes), None, dtype=object), none, none)
-
-
-def detected(
-    state: RiverState, seen: Observation, *, made: Callable[[int], Any], level: Callable[[Any], float], harm: Harm
-) -> Step:
-    """Show each value to a copy of its detector, so that the state before stays as it was.
+@settings
+class RiverRule(ABC):
+    """What rules made of river's detectors share.
 
     Parameters
     ----------
-    state : RiverState
-        From `nothing_yet` or the look before.
-    seen : Observation
-        Levels; those that are not finite are left out.
-    made : callable
-        From a seed, which is keyed by stream and lane, to a new detector.
-    level : callable
-        From a detector that has just found a change to the mean level since.
     harm : {"above", "below"}
-        On which side of the mean before the change the new level is harm.
+        On which side of the mean before a change is harm.
     """
-    detectors, statistic, since = state.detectors.copy(), np.full(seen.value.shape, np.nan), seen.value.copy()
-    for stream, lane in np.argwhere(np.isfinite(seen.value)):
-        before = state.detectors[stream, lane]
-        detector = made(_seed(seen.seed, stream, seen.lanes[lane])) if before is None else copy.deepcopy(before)
-        detector.update(float(seen.value[stream, lane]))
-        detectors[stream, lane] = detector
-        statistic[stream, lane] = float(detector.drift_detected)
-        if detector.drift_detected:
-            since[stream, lane] = level(detector)
-    changed = statistic == 1.0
-    worse = (since > state.mean) == (harm == "above")
-    looks = np.where(changed, 0.0, state.looks) + 1.0
-    mean = np.where(changed, since, state.mean + (seen.value - state.mean) / looks)
-    return Step(RiverState(detectors, looks, mean), statistic, worse)
+
+    harm: Literal["above", "below"] = "above"
+
+    key: ClassVar[str]
+    takes: ClassVar[Takes] = Takes.LEVEL
+    ladder: ClassVar[str] = "none"
+    extra: ClassVar[str] = "river"
+    guarantee: ClassVar[None] = None
+
+    @abstractmethod
+    def made(self, seed: int) -> Any:
+        """Return a new detector; the seed is keyed by stream and lane."""
+
+    @abstractmethod
+    def level(self, detector: Any) -> float:
+        """Return the mean level since the change that a detector has just found."""
+
+    @property
+    def threshold(self) -> float:
+        """The statistic is 1 where a change was found and 0 elsewhere."""
+        return 1.0
+
+    def initial(self, streams: int, lanes: int, *, every: int) -> RiverState:  # noqa: ARG002
+        """Return no detectors yet; raises `RuleError` without river."""
+        river_drift(self.key)
+        none = np.zeros((streams, lanes))
+        return RiverState(np.full((streams, lanes), None, dtype=object), none, none)
+
+    def update(self, state: RiverState, seen: Observation) -> Step:
+        """Show each finite value to a copy of its detector, so that the state before stays as it was."""
+        detectors, statistic, since = state.detectors.copy(), np.full(seen.value.shape, np.nan), seen.value.copy()
+        for stream, lane in np.argwhere(np.isfinite(seen.value)):
+            before = state.detectors[stream, lane]
+            detector = self.made(_seed(seen.seed, stream, seen.lanes[lane])) if before is None else copy.deepcopy(before)
+            detector.update(float(seen.value[stream, lane]))
+            detectors[stream, lane] = detector
+            statistic[stream, lane] = float(detector.drift_detected)
+            if detector.drift_detected:
+                since[stream, lane] = self.level(detector)
+        changed = statistic == 1.0
+        worse = (since > state.mean) == (self.harm == "above")
+        looks = np.where(changed, 0.0, state.looks) + 1.0
+        mean = np.where(changed, since, state.mean + (seen.value - state.mean) / looks)
+        return Step(RiverState(detectors, looks, mean), statistic, worse)
 
 
 def _seed(*keys: int) -> int:

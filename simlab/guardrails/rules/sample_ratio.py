@@ -17,12 +17,12 @@ from dataclasses import replace
 from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
-from annotated_types import Gt, Lt
+from annotated_types import Gt
 
 from simlab.guardrails.look import Bools, Floats, Integers
 from simlab.guardrails.rule import LOG_E_VALUE, Assumption, Guarantee, Observation, Step, Takes
 from simlab.settings import settings
-from simlab.ticks import Unit, parse_share
+from simlab.ticks import Probability
 
 
 class SampleRatioState(NamedTuple):
@@ -90,7 +90,7 @@ class SampleRatio:
     [3.3547]
     """
 
-    alpha: Annotated[float, Unit("probability", parse_share, "1%"), Gt(0), Lt(1)] = 0.01
+    alpha: Probability = 0.01
     concentration: Annotated[float, Gt(0)] = 10_000.0
 
     key: ClassVar[str] = "srm"

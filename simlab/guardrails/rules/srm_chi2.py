@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from statistics import NormalDist
-from typing import Annotated, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from annotated_types import Gt, Lt
 
 from simlab.guardrails.look import Floats
 from simlab.guardrails.rule import Assumption, Guarantee, Observation, Step, Takes
 from simlab.settings import settings
-from simlab.ticks import Unit, parse_share
+from simlab.ticks import Probability
 
 
 class ExcessState(NamedTuple):
@@ -51,7 +50,7 @@ class SampleRatioChi2:
     3.8415
     """
 
-    alpha: Annotated[float, Unit("probability", parse_share, "1%"), Gt(0), Lt(1)] = 0.01
+    alpha: Probability = 0.01
 
     key: ClassVar[str] = "srm_chi2"
     takes: ClassVar[Takes] = Takes.ARM_COUNTS

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simlab.catalogue import page_of
+from simlab.catalogue import list_of_rules, page_of
 from simlab.engine import Block, simulate
+from simlab.errors import SimlabError
 from simlab.guardrails.guardrail import Guardrail
 from simlab.guardrails.look import Code, Decision, Look, Sums
 from simlab.guardrails.registry import rules
@@ -145,6 +146,14 @@ def test_in_a_study_blocks_of_lanes_do_not_change_a_bit(key: str) -> None:
         for name, array in whole.items():
             joined = np.concatenate([rows[name][(rows["policy"] == "it") & (rows["harmed"] == harmed)] for rows in parts])
             np.testing.assert_array_equal(array[(whole["policy"] == "it") & (whole["harmed"] == harmed)], joined, err_msg=name)
+
+
+def test_pages_say_settings_as_files_do() -> None:
+    assert "  long (default 1h)" in page_of("burn_rate")
+    assert "own: {name: ...}" in page_of("own")
+    assert list_of_rules().splitlines()[-1].startswith("own\t")
+    with pytest.raises(SimlabError, match="no rule 'CUSUM'; did you mean 'cusum'"):
+        page_of("CUSUM")
 
 
 @each_rule
