@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -50,8 +50,8 @@ def conformance(
     error_rates: Iterable[Callable[[Subject], Any]] = (),
     lens: Lens | None = None,
     **how: Any,
-) -> Iterator[Check]:
-    """Yield one test for each claim of a rule; a few seconds together.
+) -> tuple[Check, ...]:
+    """Return one test for each claim of a rule; a few seconds together.
 
     Parameters
     ----------
@@ -76,13 +76,14 @@ def conformance(
     own = claims is None and (bool(tuple(also := tuple(also))) or minimum_looks > 1 or placed is not None)
     stated = own_claims(also, minimum_looks=minimum_looks, placed=placed, levels=levels) if own else claims
     tried = subject(given, claims=stated, lens=lens, **how)
-    for claim in Claim:
-        if claim in tried.claims.held:
-            yield Check(_named(tried, claim.value), partial(search, tried, claim))
-    yield Check(_named(tried, "live equals batch"), partial(live_equals_batch, tried))
-    for assertion in error_rates:
-        called = getattr(assertion, "func", assertion)
-        yield Check(_named(tried, str(getattr(called, "__name__", assertion)).removeprefix("assert_")), partial(assertion, tried))
+    held = [Check(_named(tried, claim.value), partial(search, tried, claim)) for claim in Claim if claim in tried.claims.held]
+    live = Check(_named(tried, "live equals batch"), partial(live_equals_batch, tried))
+    return (*held, live, *(_of_assertion(tried, assertion) for assertion in error_rates))
+
+
+def _of_assertion(tried: Subject, assertion: Callable[[Subject], Any]) -> Check:
+    called = getattr(assertion, "func", assertion)
+    return Check(_named(tried, str(getattr(called, "__name__", assertion)).removeprefix("assert_")), partial(assertion, tried))
 
 
 def _named(tried: Subject, what: str) -> str:
