@@ -15,8 +15,9 @@ from simlab.errors import FileErrors, Mistake, RecordingError
 from simlab.guardrails.look import ARMS, CONTROL, OUTSIDE, TREATMENT, Bools, Floats, Integers
 from simlab.ticks import Clock, format_count, format_duration
 from simlab.world.prometheus import Prometheus, query_range
+from simlab.world.queries import query_batches
 from simlab.world.recording import Arms, OnsetFile, Recording, Series, ValueColumn
-from simlab.world.sources import Wanted, batches
+from simlab.world.sources import Wanted, batches, numbered
 
 _MILLISECONDS = {"d": 86_400_000.0, "h": 3_600_000.0, "s": 1_000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 _SHOWN = 3
@@ -72,8 +73,8 @@ def _mistakes(recording: Recording, document: Document) -> Iterator[Mistake]:
 def _mistakes_of_kind(recording: Recording, document: Document) -> Iterator[Mistake]:
     """Yield what a recording of this kind lacks or cannot have."""
     kind, arms = recording.kind, recording.arms
-    if (recording.file is None) == (recording.prometheus is None):
-        yield document.mistake((), "source", "must say either file or prometheus")
+    if sum(source is not None for source in (recording.file, recording.duckdb, recording.prometheus)) != 1:
+        yield document.mistake((), "source", "must say exactly one of file, duckdb, prometheus")
     if recording.prometheus is not None and kind != "series":
         yield document.mistake(("kind",), "kind", "a Prometheus gives series")
     by_arm = kind in {"periods", "cumulative"}
@@ -130,7 +131,10 @@ def _read(folder: Path, recording: Recording) -> Iterator[_Rows]:
     time = recording.time
     others = (*where, *([arm_column] if arm_column else []), *([] if time.unit else [time.column]))
     wanted = Wanted((*numbers, *([time.column] if time.unit else [])), others, booleans=recording.kind == "events")
-    for batch in batches(folder / recording.source, wanted):
+    found = batches(folder / recording.source, wanted)
+    if recording.duckdb is not None:
+        found = numbered(query_batches(recording.duckdb, folder, wanted), "query")
+    for batch in found:
         rows = len(batch.columns[time.column])
         kept = np.ones(rows, dtype=bool)
         for name, value in where.items():

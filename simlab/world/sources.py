@@ -9,13 +9,14 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from simlab.errors import RecordingError
 
-_ROWS = 65_536
+ROWS = 65_536
+"""Rows of a batch."""
 _SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
@@ -71,18 +72,24 @@ def batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
     if not path.is_file():
         raise RecordingError(f"{path.name}: there is no such file in {path.parent}")
     read = {"parquet": _parquet, "csv": _csv, "jsonl": _json_lines}[kind]
+    yield from numbered(read(path, wanted), path.name)
+
+
+def numbered(parts: Iterable[dict[str, Any]], where: str) -> Iterator[Batch]:
+    """Yield batches with the number of their first row; an error if there is none."""
     first = 0
-    for columns in read(path, wanted):
+    for columns in parts:
         yield Batch(first, columns)
         first += len(next(iter(columns.values())))
     if first == 0:
-        raise RecordingError(f"{path.name}: holds no row")
+        raise RecordingError(f"{where}: holds no row")
 
 
-def _refuse_absent(path: Path, wanted: Wanted, held: Collection[str]) -> None:
+def refuse_absent(where: str, wanted: Wanted, held: Collection[str]) -> None:
+    """Raise unless every column that is wanted is there."""
     absent = sorted(set(wanted.columns) - set(held))
     if absent:
-        raise RecordingError(f"{path.name}: no column {', '.join(map(repr, absent))}; there is: {', '.join(held)}")
+        raise RecordingError(f"{where}: no column {', '.join(map(repr, absent))}; there is: {', '.join(held)}")
 
 
 def _parquet(path: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
@@ -91,30 +98,31 @@ def _parquet(path: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
 
     try:
         with pq.ParquetFile(path, buffer_size=1 << 20) as file:
-            _refuse_absent(path, wanted, file.schema_arrow.names)
+            refuse_absent(path.name, wanted, file.schema_arrow.names)
             for name in wanted.numbers:
-                _refuse_text(path, name, file.schema_arrow.field(name).type, booleans=wanted.booleans)
+                refuse_text(path.name, name, file.schema_arrow.field(name).type, booleans=wanted.booleans)
             # One row group after the other: read together, what is done with is only given back at the end.
             for group in range(file.num_row_groups):
-                for batch in file.iter_batches(_ROWS, row_groups=[group], columns=list(wanted.columns), use_threads=False):
-                    yield {name: _typed(batch.column(name), name, wanted) for name in wanted.columns}
+                for batch in file.iter_batches(ROWS, row_groups=[group], columns=list(wanted.columns), use_threads=False):
+                    yield {name: typed(batch.column(name), name, wanted) for name in wanted.columns}
     except (pa.ArrowException, OSError) as error:
         raise RecordingError(f"{path.name}: cannot be read as Parquet, perhaps cut short: {error}") from None
 
 
-def _typed(column: Any, name: str, wanted: Wanted) -> Any:
+def typed(column: Any, name: str, wanted: Wanted) -> Any:
+    """Return a column as float64 if it is to hold numbers, else as it is."""
     import pyarrow as pa
 
     return column.cast(pa.float64(), safe=False) if name in wanted.numbers else column
 
 
-def _refuse_text(path: Path, name: str, kind: Any, *, booleans: bool) -> None:
+def refuse_text(where: str, name: str, kind: Any, *, booleans: bool) -> None:
     """Raise unless a column holds numbers: text is refused even where it reads as numbers, so that nothing is guessed."""
     import pyarrow as pa
 
     kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
     if not any(is_kind(kind) for is_kind in kinds) and not (booleans and pa.types.is_boolean(kind)):
-        raise RecordingError(f"{path.name}: column {name!r} does not hold numbers, but {kind}")
+        raise RecordingError(f"{where}: column {name!r} does not hold numbers, but {kind}")
 
 
 def _csv(path: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
@@ -123,7 +131,7 @@ def _csv(path: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
 
     types = dict.fromkeys(wanted.others, pa.string()) | dict.fromkeys(wanted.numbers, pa.float64())
     with path.open(encoding="utf-8-sig", newline="") as text:
-        _refuse_absent(path, wanted, next(csv.reader(text), []))
+        refuse_absent(path.name, wanted, next(csv.reader(text), []))
     try:
         with arrow_csv.open_csv(
             path,
@@ -184,7 +192,7 @@ def _json_lines(path: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
                 row = _json_row(path, number, line, wanted)
                 for name, values in held.items():
                     values.append(row.get(name))
-                if len(held[wanted.columns[0]]) == _ROWS:
+                if len(held[wanted.columns[0]]) == ROWS:
                     yield taken()
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise RecordingError(f"{path.name}: cannot be read as JSON Lines: {error}") from None
