@@ -127,8 +127,9 @@ def read_document(file: str | pathlib.Path) -> Document:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the known word that is nearest, or nothing where none is near."""
-    near = difflib.get_close_matches(word, list(known), 1)
-    return f"did you mean {near[0]!r}?" if near else ""
+    by_case = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(word.casefold(), list(by_case), 1)
+    return f"did you mean {by_case[near[0]]!r}?" if near else ""
 
 
 def _content(file: str, path: pathlib.Path) -> bytes:
