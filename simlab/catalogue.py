@@ -64,7 +64,7 @@ def page_of(key: str) -> str:
         module = inspect.getdoc(inspect.getmodule(register)) or ""
         return "\n".join([key, "", inspect.getdoc(OwnEntry) or "", "", module])
     if key not in rules():
-        near = did_you_mean(key.lower(), [*rules(), OWN])
+        near = did_you_mean(key, [*rules(), OWN])
         raise SimlabError(f"there is no rule {key!r}; {near or 'simlab rules lists them'}")
     rule = rules()[key]
     module = inspect.getdoc(inspect.getmodule(rule)) or ""
