@@ -13,9 +13,10 @@ from simlab.schemas import json_schema, read_settings
 from simlab.shipped import shipped_path
 from simlab.study import Lanes, Policies, Study
 from simlab.ticks import format_count
+from simlab.world.grafts import Graft
 from simlab.world.recording import Recording
 
-_KINDS: dict[str, type[Any]] = {"scenario": Scenario, "study": Study, "policies": Policies, "recording": Recording}
+_KINDS: dict[str, type[Any]] = {"scenario": Scenario, "study": Study, "policies": Policies, "recording": Recording, "graft": Graft}
 
 
 def schema_of(kind: str) -> dict[str, Any]:
@@ -33,9 +34,9 @@ def check_file(file: str, *, overrides: Iterable[str] = ()) -> str:
         With every mistake.
     """
     document = read_document(shipped_path(file))
-    kinds = [kind for kind in ("plan", "study", "scenario", "recording", "policies") if kind in document.data]
+    kinds = [kind for kind in ("plan", "study", "scenario", "recording", "graft", "policies") if kind in document.data]
     if not kinds:
-        problem = "is no scenario, study, recording or list of policies; the first key says which"
+        problem = "is no scenario, study, recording, graft or list of policies; the first key says which"
         raise FileErrors([(document.file, document.mistake((), "kind", problem))])
     if kinds[0] in {"plan", "study"}:
         plan = load(file, overrides=overrides)
@@ -50,6 +51,8 @@ def check_file(file: str, *, overrides: Iterable[str] = ()) -> str:
         return f"ok, scenario {read_scenario(document).scenario}"
     if kinds[0] == "recording":
         return f"ok, recording {read_settings(document, Recording).recording}"
+    if kinds[0] == "graft":
+        return f"ok, graft {read_settings(document, Graft).graft}"
     return f"ok, {_policies(len(read_settings(document, Policies).policies))}"
 
 

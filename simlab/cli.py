@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from simlab.results import Result
 
 PERSONA_COLUMNS = ("locale", "device", "agent", "name", "address")
-KINDS = ("scenario", "study", "policies", "recording")
+KINDS = ("scenario", "study", "policies", "recording", "graft")
 _SECONDS_OF_ONE_INTERRUPTION = 1.0
 
 
@@ -249,15 +249,37 @@ def _print_with(show: Callable[[Console], None]) -> None:
 @click.argument("recording", required=False)
 @click.option("--policies", required=True, help="A study, or a file that holds policies.")
 @click.option("--data", type=_Folder(path_type=Path), help="Folder of the recorded data; beside RECORDING if not given.")
+@click.option(
+    "--null", type=click.IntRange(50), metavar="LANES", help="Resample healthy time into LANES: how often would they cry wolf?"
+)
+@click.option("--horizon", default="1d", show_default=True, help="Length of a lane, for --null.")
+@click.option(
+    "--cycle", type=click.Choice(["day", "week"]), default="day", show_default=True, help="Of which blocks keep the phase."
+)
+@click.option("--graft", help="A file of harms to graft on the resampled lanes.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws, for --null.")
 @click.option("--nab", is_flag=True, help="Instead of a RECORDING: score the policies by the Numenta anomaly benchmark.")
 @_out
 @_as_json
-def replay(recording: str | None, policies: str, data: Path | None, nab: bool, out: Path | None, as_json: bool) -> int:
+def replay(
+    recording: str | None,
+    policies: str,
+    data: Path | None,
+    null: int | None,
+    nab: bool,
+    out: Path | None,
+    as_json: bool,
+    **how: Any,
+) -> int:
     """Step policies through a RECORDING: whether and when they would have fired, and how often in healthy time."""
     if (recording is None) != nab:
         raise click.UsageError("give a RECORDING, or --nab")
+    if null is None and how["graft"] is not None:
+        raise click.UsageError("--graft goes with --null")
     if recording is None:
         return _replay_nab(policies, data=data, out=out, as_json=as_json)
+    if null is not None:
+        return _replay_null(recording, policies, data=data, out=out, as_json=as_json, lanes=null, **how)
     return _replay_recording(recording, policies, data=data, out=out, as_json=as_json)
 
 
@@ -280,6 +302,30 @@ def _replay_nab(policies: str, *, data: Path | None, out: Path | None, as_json: 
         click.echo(result.to_json(), nl=False)
     else:
         _print_with(lambda console: print_nab(result, console))
+    return EXIT_PASSED
+
+
+def _replay_null(
+    recording: str, policies: str, *, data: Path | None, out: Path | None, as_json: bool, lanes: int, **how: Any
+) -> int:
+    from simlab.output import append_log, point_latest, prepare, run_folder, write_json
+    from simlab.own_traffic import load_null, run_null
+    from simlab.report.own_traffic import print_null
+
+    plan = load_null(recording, policies=policies, data=data, lanes=lanes, **how)
+    name = f"{plan.settings[0].resampling.series.recording.recording}-null"
+    reports = Path("reports") if out is None else out.parent
+    folder = run_folder(reports, name=name, digest=plan.digest) if out is None else out
+    prepare(folder, fresh=False)
+    result = run_null(plan)
+    write_json(folder, plan=plan.canonical, result=result.to_json())
+    if out is None:
+        point_latest(folder)
+        append_log(reports, what="replay", name=name, digest=plan.digest, status="resampled", who="", why="")
+    if as_json:
+        click.echo(result.to_json(), nl=False)
+    else:
+        _print_with(lambda console: print_null(result, console))
     return EXIT_PASSED
 
 

@@ -29,7 +29,7 @@ def shipped_path(path: str | Path) -> Path:
 
 
 def shipped() -> dict[str, list[Path]]:
-    """Return the shipped files by kind: scenarios, studies, incidents."""
+    """Return the shipped files by kind: scenarios, studies, incidents, recordings and their policies, grafts."""
     folder = scenarios_folder()
     found = {"scenarios": sorted(folder.glob("*.yaml"))}
-    return found | {kind: sorted((folder / kind).glob("*.yaml")) for kind in ("studies", "incidents")}
+    return found | {kind: sorted((folder / kind).glob("*.yaml")) for kind in ("studies", "incidents", "recordings", "grafts")}

@@ -73,7 +73,9 @@ def print_replay(result: ReplayResult, console: Console) -> None:
         f"{result.masked_ticks:,} masked; {onsets}.",
     )
     console.print(
-        _estimates({label: {each.policy: each.estimates[name] for each in result.policies} for name, label in _REPLAYED.items()})
+        estimates_table(
+            {label: {each.policy: each.estimates[name] for each in result.policies} for name, label in _REPLAYED.items()}
+        )
     )
     for each in result.policies:
         _print(console, f"{each.policy}: {_alarms(each)}")
@@ -120,7 +122,7 @@ def _print_scenario(console: Console, scenario: ScenarioResult) -> None:
         measure(name, limit_minutes=limit): {policy: found[name] for policy, found in held.items() if name in found}
         for name in _MEASURES
     }
-    console.print(_estimates({label: found for label, found in groups.items() if found}))
+    console.print(estimates_table({label: found for label, found in groups.items() if found}))
     if limit:
         followed = format_duration(limit * 60_000)
         note = f"Lanes are followed for {followed} after the onset; a longer delay counts as {followed} in the mean."
@@ -137,7 +139,7 @@ def _marked(policy: str, *, reference: bool) -> str:
     return f"{policy} (reference)" if reference and policy != BASELINE.name else policy
 
 
-def _estimates(groups: Mapping[str, Mapping[str, Estimate]]) -> Table:
+def estimates_table(groups: Mapping[str, Mapping[str, Estimate]]) -> Table:
     """Return a table of estimates, grouped by measure, so that any number of policies fits and stands side by side."""
     table = Table(box=None, pad_edge=False)
     table.add_column("", overflow="fold", ratio=1)

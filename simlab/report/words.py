@@ -95,6 +95,8 @@ def words(estimate: Estimate, *, signed: bool = False) -> Words:
         return number(value) if math.isfinite(value) else missing
 
     n = f"{estimate.n:,}"
+    if math.isnan(estimate.value) and estimate.n and math.isfinite(estimate.high):
+        return Words(f"below {number(estimate.high)}{shown.suffix}", "", n)
     if math.isnan(estimate.value):
         return Words(NO_DATA, "", n)
     value = bound(estimate.value, NOT_REACHED) + (shown.suffix if math.isfinite(estimate.value) else "")

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from annotated_types import Gt, Lt, MinLen
 
-from simlab.guardrails.look import ARMS, Bools, Floats, Integers, Sums
+from simlab.guardrails.look import Bools, Floats, Integers, Sums
 from simlab.settings import settings
 from simlab.ticks import Clock, Instant, Name, Period, Share
 from simlab.world.aggregate import Increments, Watched
@@ -202,7 +202,7 @@ class Series:
 
 
 class RecordedNoise(NamedTuple):
-    """The sums of one tick by metric, float64[3, arms]."""
+    """The sums of one tick by metric, float64[3, arms, lanes]."""
 
     tick: int
     sums: Mapping[str, Floats]
@@ -211,7 +211,7 @@ class RecordedNoise(NamedTuple):
 _NOBODY = Strata(np.array([0.0, 1.0]), np.array([0]), np.array([1]), np.zeros((1, 2)))
 
 
-def _strata(arms: Arms | None) -> Strata:
+def strata_of_arms(arms: Arms | None) -> Strata:
     """Return the one position of a recording: nobody in an arm of ours, or the two arms as they were planned."""
     if arms is None:
         return _NOBODY
@@ -227,38 +227,37 @@ class RecordingWorld:
         self.series = series
         self.clock = series.clock
         self.watched = watched
-        self.strata = _strata(series.recording.arms)
+        self.strata = strata_of_arms(series.recording.arms)
 
     def draw(self, tick: int) -> RecordedNoise:
         """Return what was recorded of a tick."""
-        return RecordedNoise(tick, {name: sums[:, :, tick] for name, sums in self.series.sums.items()})
+        return RecordedNoise(tick, {name: sums[:, :, tick, None] for name, sums in self.series.sums.items()})
 
     def begin(self, *, harmed: bool) -> RecordedPath:  # noqa: ARG002
         """Return the one factual path."""
-        return RecordedPath(self.watched)
+        return RecordedPath(self.watched, 1)
 
 
 class RecordedPath:
     """The factual path: what any policy sees of a recording is the same."""
 
-    def __init__(self, watched: Watched) -> None:
+    def __init__(self, watched: Watched, lanes: int) -> None:
         self.watched = watched
-        self.onset = np.array([NOT_YET])
+        self.onset = np.full(lanes, NOT_YET)
         self.harm_units: dict[str, Floats] = {}
 
     def advance(self, noise: RecordedNoise, exposure: Exposure) -> Increments:  # noqa: ARG002
         """Return the sums of the tick; where nothing was recorded there is no observation."""
-        shape = (3, 1, len(ARMS), 1)
-        return Increments({name: Sums(*noise.sums[name].reshape(shape)) for name in sorted(self.watched.metrics)}, None)
+        return Increments({name: Sums(*noise.sums[name][:, None]) for name in sorted(self.watched.metrics)}, None)
 
     def truth(self, tick: int) -> Bools:  # noqa: ARG002
         """Return that nothing is known to be under way: nobody can be asked."""
-        return np.zeros(1, dtype=bool)
+        return np.zeros(len(self.onset), dtype=bool)
 
     def users_exposed(self) -> Floats:
         """Return NaN: a metric series does not say who was exposed."""
-        return np.full(1, np.nan)
+        return np.full(len(self.onset), np.nan)
 
     def users_harmed(self) -> Floats:
         """Return NaN: a metric series does not say who was harmed."""
-        return np.full(1, np.nan)
+        return np.full(len(self.onset), np.nan)
