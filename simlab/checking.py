@@ -16,7 +16,13 @@ from simlab.ticks import format_count
 from simlab.world.grafts import Graft
 from simlab.world.recording import Recording
 
-_KINDS: dict[str, type[Any]] = {"scenario": Scenario, "study": Study, "policies": Policies, "recording": Recording, "graft": Graft}
+_KINDS: dict[str, type[Any]] = {
+    "scenario": Scenario,
+    "study": Study,
+    "policies": Policies,
+    "recording": Recording,
+    "graft": Graft,
+}
 
 
 def schema_of(kind: str) -> dict[str, Any]:
