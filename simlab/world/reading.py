@@ -14,7 +14,7 @@ from simlab.documents import Document
 from simlab.errors import FileErrors, Mistake, RecordingError
 from simlab.guardrails.look import ARMS, CONTROL, OUTSIDE, TREATMENT, Bools, Floats, Integers
 from simlab.ticks import Clock, format_count, format_duration
-from simlab.world.prometheus import Prometheus, query_range
+from simlab.world.prometheus import Prometheus, query_range, refuse_other_staleness
 from simlab.world.recording import Arms, OnsetFile, Recording, Series, ValueColumn
 from simlab.world.sources import Wanted, batches
 
@@ -225,6 +225,7 @@ def _read_prometheus(server: Prometheus, recording: Recording) -> _Placed:
     """Return metric series from a server: one point a tick, missing where it had no sample."""
     if server.to - server.from_ > MAX_TICKS * recording.tick or server.to <= server.from_:
         raise RecordingError(f"{server.url}: from and to must hold between 1 and {MAX_TICKS:,} ticks")
+    refuse_other_staleness(server)
     columns = [str(value.column) for value in recording.values.values()]
     found = {column: query_range(server, column, step=recording.tick) for column in dict.fromkeys(columns)}
     times = next(iter(found.values())).times
