@@ -15,13 +15,14 @@ from simlab.errors import FileErrors, Mistake, RecordingError
 from simlab.guardrails.look import ARMS, CONTROL, OUTSIDE, TREATMENT, Bools, Floats, Integers
 from simlab.ticks import Clock, format_count, format_duration
 from simlab.world.prometheus import Prometheus, query_range, refuse_other_staleness
+from simlab.world.queries import problem_of, query_batches
 from simlab.world.recording import Arms, OnsetFile, Recording, Series, ValueColumn
 from simlab.world.sources import Wanted, batches
 
 _MILLISECONDS = {"d": 86_400_000.0, "h": 3_600_000.0, "s": 1_000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 _SHOWN = 3
 MAX_TICKS = 1_000_000
-_MERGED = 64
+_MERGED = 8
 
 
 def read_series(recording: Recording, document: Document, *, data: Path | None = None) -> Series:
@@ -48,6 +49,9 @@ def read_series(recording: Recording, document: Document, *, data: Path | None =
     if mistakes:
         raise FileErrors((document.file, mistake) for mistake in mistakes)
     folder = data if data is not None else document.path.parent
+    problem = problem_of(recording.duckdb, folder) if recording.duckdb is not None else ""
+    if problem:
+        raise FileErrors([(document.file, document.mistake(("duckdb", "query"), "query", problem))])
     if recording.prometheus is not None:
         placed = _read_prometheus(recording.prometheus, recording)
     else:
@@ -72,8 +76,8 @@ def _mistakes(recording: Recording, document: Document) -> Iterator[Mistake]:
 def _mistakes_of_kind(recording: Recording, document: Document) -> Iterator[Mistake]:
     """Yield what a recording of this kind lacks or cannot have."""
     kind, arms = recording.kind, recording.arms
-    if (recording.file is None) == (recording.prometheus is None):
-        yield document.mistake((), "source", "must say either file or prometheus")
+    if [recording.file, recording.duckdb, recording.prometheus].count(None) != 2:
+        yield document.mistake((), "source", "must say one of file, duckdb and prometheus")
     if recording.prometheus is not None and kind != "series":
         yield document.mistake(("kind",), "kind", "a Prometheus gives series")
     by_arm = kind in {"periods", "cumulative"}
@@ -130,7 +134,8 @@ def _read(folder: Path, recording: Recording) -> Iterator[_Rows]:
     time = recording.time
     others = (*where, *([arm_column] if arm_column else []), *([] if time.unit else [time.column]))
     wanted = Wanted((*numbers, *([time.column] if time.unit else [])), others, booleans=recording.kind == "events")
-    for batch in batches(folder / recording.source, wanted):
+    query = recording.duckdb
+    for batch in query_batches(query, folder, wanted) if query else batches(folder / recording.source, wanted):
         rows = len(batch.columns[time.column])
         kept = np.ones(rows, dtype=bool)
         for name, value in where.items():

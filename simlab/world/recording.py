@@ -19,6 +19,7 @@ from simlab.ticks import Clock, Instant, Name, Period, Share
 from simlab.world.aggregate import Increments, Watched
 from simlab.world.harms import NOT_YET, Exposure
 from simlab.world.prometheus import Prometheus
+from simlab.world.queries import DuckDB
 from simlab.world.strata import Strata
 
 Text = Annotated[str, MinLen(1)]
@@ -139,8 +140,8 @@ class Recording:
 
     Parameters
     ----------
-    file, prometheus
-        Where the data are: in a file, or at a server, whose metrics' `column` is then a query.
+    file, duckdb, prometheus
+        Where the data are: in a file, in what a query makes of files, or at a server, whose metrics' `column` is then a query.
     where : dict of str to str or int
         Rows with other values in these columns are left out, and counted.
     repair : tuple of {"sort", "first_of_duplicates"}
@@ -152,6 +153,7 @@ class Recording:
     values: Annotated[dict[Name, ValueColumn], MinLen(1)]
     within: Period
     file: Text | None = None
+    duckdb: DuckDB | None = None
     prometheus: Prometheus | None = None
     time: TimeColumn = TimeColumn(column="time")
     about: str = ""
@@ -166,8 +168,8 @@ class Recording:
 
     @property
     def source(self) -> str:
-        """The file, or the address of the server."""
-        return self.file or (self.prometheus.url if self.prometheus else "")
+        """The file, the address of the server, or that it is a query."""
+        return self.file or (self.prometheus.url if self.prometheus else "query")
 
 
 @dataclass(frozen=True)

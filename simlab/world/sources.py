@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from simlab.errors import RecordingError
 
-_ROWS = 65_536
+ROWS = 65_536
 _SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
@@ -79,10 +79,11 @@ def batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
         raise RecordingError(f"{path.name}: holds no row")
 
 
-def _refuse_absent(path: Path, wanted: Wanted, held: Collection[str]) -> None:
+def refuse_absent(what: str, wanted: Wanted, held: Collection[str]) -> None:
+    """Raise unless every wanted column is there."""
     absent = sorted(set(wanted.columns) - set(held))
     if absent:
-        raise RecordingError(f"{path.name}: no column {', '.join(map(repr, absent))}; there is: {', '.join(held)}")
+        raise RecordingError(f"{what}: no column {', '.join(map(repr, absent))}; there is: {', '.join(held)}")
 
 
 def _parquet(path: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
@@ -91,30 +92,31 @@ def _parquet(path: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
 
     try:
         with pq.ParquetFile(path, buffer_size=1 << 20) as file:
-            _refuse_absent(path, wanted, file.schema_arrow.names)
+            refuse_absent(path.name, wanted, file.schema_arrow.names)
             for name in wanted.numbers:
-                _refuse_text(path, name, file.schema_arrow.field(name).type, booleans=wanted.booleans)
+                refuse_text(path.name, name, file.schema_arrow.field(name).type, booleans=wanted.booleans)
             # One row group after the other: read together, what is done with is only given back at the end.
             for group in range(file.num_row_groups):
-                for batch in file.iter_batches(_ROWS, row_groups=[group], columns=list(wanted.columns), use_threads=False):
-                    yield {name: _typed(batch.column(name), name, wanted) for name in wanted.columns}
+                for batch in file.iter_batches(ROWS, row_groups=[group], columns=list(wanted.columns), use_threads=False):
+                    yield {name: typed(batch.column(name), name, wanted) for name in wanted.columns}
     except (pa.ArrowException, OSError) as error:
         raise RecordingError(f"{path.name}: cannot be read as Parquet, perhaps cut short: {error}") from None
 
 
-def _typed(column: Any, name: str, wanted: Wanted) -> Any:
+def typed(column: Any, name: str, wanted: Wanted) -> Any:
+    """Return a column as it is wanted."""
     import pyarrow as pa
 
     return column.cast(pa.float64(), safe=False) if name in wanted.numbers else column
 
 
-def _refuse_text(path: Path, name: str, kind: Any, *, booleans: bool) -> None:
+def refuse_text(what: str, name: str, kind: Any, *, booleans: bool) -> None:
     """Raise unless a column holds numbers: text is refused even where it reads as numbers, so that nothing is guessed."""
     import pyarrow as pa
 
     kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
     if not any(is_kind(kind) for is_kind in kinds) and not (booleans and pa.types.is_boolean(kind)):
-        raise RecordingError(f"{path.name}: column {name!r} does not hold numbers, but {kind}")
+        raise RecordingError(f"{what}: column {name!r} does not hold numbers, but {kind}")
 
 
 def _csv(path: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
@@ -123,7 +125,7 @@ def _csv(path: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
 
     types = dict.fromkeys(wanted.others, pa.string()) | dict.fromkeys(wanted.numbers, pa.float64())
     with path.open(encoding="utf-8-sig", newline="") as text:
-        _refuse_absent(path, wanted, next(csv.reader(text), []))
+        refuse_absent(path.name, wanted, next(csv.reader(text), []))
     try:
         with arrow_csv.open_csv(
             path,
@@ -184,7 +186,7 @@ def _json_lines(path: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
                 row = _json_row(path, number, line, wanted)
                 for name, values in held.items():
                     values.append(row.get(name))
-                if len(held[wanted.columns[0]]) == _ROWS:
+                if len(held[wanted.columns[0]]) == ROWS:
                     yield taken()
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise RecordingError(f"{path.name}: cannot be read as JSON Lines: {error}") from None

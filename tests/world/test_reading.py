@@ -99,7 +99,7 @@ def test_events_are_summed_by_tick_and_arm(tmp_path: Path) -> None:
 
 def test_batches_are_merged_to_the_same_sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read(tmp_path, EVENTS, events())
-    monkeypatch.setattr("simlab.world.sources._ROWS", 7)  # more batches than are kept before they are merged
+    monkeypatch.setattr("simlab.world.sources.ROWS", 7)  # more batches than are kept before they are merged
     for suffix in (".parquet", ".jsonl"):
         np.testing.assert_allclose(whole.sums["errors"], read(tmp_path, EVENTS, events(), suffix=suffix).sums["errors"])
 
