@@ -208,3 +208,44 @@ onsets: [2026-01-01T00:10:00Z]
     (tmp_path / "policies.yaml").write_text(shares)
     with pytest.raises(FileErrors, match="who was first seen when"):
         replayed(tmp_path)
+
+
+def test_what_was_not_really_exposed_is_no_evidence(tmp_path: Path) -> None:
+    described = DESCRIBED + "support: real\n"
+    write(tmp_path, described=described)
+    table = pd.read_parquet(tmp_path / "data.parquet").assign(real=True)
+    table.to_parquet(tmp_path / "data.parquet")
+    assert replayed(tmp_path).policies[0].onset_delays == (1.5,)
+    table["real"] = ~table.index.isin([2, 3, 12])  # the sample of the alarm among them
+    table.to_parquet(tmp_path / "data.parquet")
+    result = replayed(tmp_path)
+    assert result.policies[0].alarms == ()
+    assert result.policies[0].unknown_looks == 3
+    assert (result.rows["exposure_not_real"], result.unsupported_ticks, result.healthy_ticks) == (3, 3, 13)
+    assert "not real" in result.limits
+    assert result.to_dict()["unsupported_ticks"] == 3
+
+
+def test_events_of_exposures_that_were_not_real_are_left_out(tmp_path: Path) -> None:
+    described = DESCRIBED.replace("tick: 1m", "tick: 1m\nkind: events").replace("within", "support: real\nwithin")
+    generator = np.random.default_rng(3)
+    table = pd.DataFrame({"at": START + generator.integers(0, 1200, 2000), "errors": 1.0, "real": generator.integers(0, 2, 2000)})
+    table.loc[(table["at"] - START) // 60 == 4, "real"] = 0
+    write(tmp_path, described=described)
+    table.to_parquet(tmp_path / "data.parquet")
+    result = replayed(tmp_path)
+    real = table[table["real"] == 1]
+    assert result.series.sums["errors"][0].sum() == len(real)
+    assert np.flatnonzero(~result.series.supported).tolist() == [4]
+    assert result.rows["exposure_not_real"] == len(table) - len(real)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "expected"),
+    [("maybe", "series", "real is neither true nor false: row 1"), ("1", "cumulative", "hold all exposures")],
+)
+def test_support_that_says_nothing_is_refused(tmp_path: Path, value: str, kind: str, expected: str) -> None:
+    write(tmp_path, described=DESCRIBED.replace("tick: 1m", f"tick: 1m\nkind: {kind}\nsupport: real"))
+    pd.read_parquet(tmp_path / "data.parquet").assign(real=value).to_parquet(tmp_path / "data.parquet")
+    with pytest.raises((FileErrors, RecordingError), match=expected):
+        replayed(tmp_path)

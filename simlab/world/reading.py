@@ -20,6 +20,8 @@ from simlab.world.recording import Arms, OnsetFile, Recording, Series, ValueColu
 from simlab.world.sources import Wanted, batches
 
 _MILLISECONDS = {"d": 86_400_000.0, "h": 3_600_000.0, "s": 1_000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
+_REAL = ("1", "1.0", "true")
+_NOT_REAL = ("0", "0.0", "false", "", "none", "nan", "<na>")
 _SHOWN = 3
 MAX_TICKS = 1_000_000
 _MERGED = 8
@@ -57,7 +59,7 @@ def read_series(recording: Recording, document: Document, *, data: Path | None =
     else:
         placed = _read_events(folder, recording) if recording.kind == "events" else _read_samples(folder, recording)
     onsets = _onsets(recording, folder)
-    return Series(recording, placed.clock, placed.stamps, placed.sums, onsets[:, 0], onsets[:, 1], placed.rows)
+    return Series(recording, placed.clock, placed.stamps, placed.sums, onsets[:, 0], onsets[:, 1], placed.supported, placed.rows)
 
 
 def _mistakes(recording: Recording, document: Document) -> Iterator[Mistake]:
@@ -88,6 +90,11 @@ def _mistakes_of_kind(recording: Recording, document: Document) -> Iterator[Mist
             yield document.mistake(("values", name), "kind", f"{kind} need a column")
     if by_arm and arms is None:
         yield document.mistake(("kind",), "kind", f"{kind} need arms: {{treatment: ..., control: ...}}")
+    if recording.support is not None and (kind == "cumulative" or recording.prometheus is not None):
+        problem = (
+            "cumulative statistics hold all exposures, real or not" if kind == "cumulative" else "a Prometheus has no columns"
+        )
+        yield document.mistake(("support",), "kind", problem)
     if arms is not None and kind == "series":
         yield document.mistake(("arms",), "kind", "a metric series has no arms")
     if arms is not None and kind == "events" and arms.column is None:
@@ -100,6 +107,7 @@ class _Placed(NamedTuple):
     clock: Clock
     stamps: Integers
     sums: dict[str, Floats]
+    supported: Bools
     rows: dict[str, int]
 
 
@@ -116,6 +124,8 @@ class _Rows(NamedTuple):
         By column.
     arms : int64[rows]
         Index in `ARMS`; -1 for a row of neither arm.
+    real : bool[rows]
+        Whether the exposure was.
     read : int
         Rows read for these.
     """
@@ -124,6 +134,7 @@ class _Rows(NamedTuple):
     times: Integers
     numbers: dict[str, Floats]
     arms: Integers
+    real: Bools
     read: int
 
 
@@ -132,7 +143,8 @@ def _read(folder: Path, recording: Recording) -> Iterator[_Rows]:
     where = recording.where or {}
     arm_column = recording.arms.column if recording.arms else None
     time = recording.time
-    others = (*where, *([arm_column] if arm_column else []), *([] if time.unit else [time.column]))
+    support = recording.support
+    others = (*where, *(name for name in (arm_column, support) if name), *([] if time.unit else [time.column]))
     wanted = Wanted((*numbers, *([time.column] if time.unit else [])), others, booleans=recording.kind == "events")
     query = recording.duckdb
     for batch in query_batches(query, folder, wanted) if query else batches(folder / recording.source, wanted):
@@ -147,6 +159,7 @@ def _read(folder: Path, recording: Recording) -> Iterator[_Rows]:
             times=_times(taken[time.column], recording, batch.first + place + 1),
             numbers={name: np.asarray(taken[name].to_numpy(zero_copy_only=False), dtype=float) for name in numbers},
             arms=_arms(taken[arm_column], recording.arms) if arm_column and recording.arms else np.full(len(place), OUTSIDE),
+            real=_real(taken[support], recording, batch.first + place + 1) if support else np.ones(len(place), dtype=bool),
             read=rows,
         )
 
@@ -166,6 +179,16 @@ def _equals(column: Any, value: str | int) -> Bools:
 def _arms(column: Any, arms: Arms) -> Integers:
     held = column.to_pandas().astype(str)
     return np.where(held == arms.treatment, TREATMENT, np.where(held == arms.control, CONTROL, -1)).astype(np.int64)
+
+
+def _real(column: Any, recording: Recording, number: Integers) -> Bools:
+    """Return of which rows the exposure was real; nothing is not real, and what is neither true nor false is refused."""
+    held = column.to_pandas().astype(str).str.lower()
+    real = held.isin(_REAL).to_numpy(dtype=bool)
+    unclear = number[~real & ~held.isin(_NOT_REAL).to_numpy(dtype=bool)]
+    if len(unclear):
+        raise RecordingError(f"{recording.source}: {_rows(f'{recording.support} is neither true nor false', unclear)}")
+    return real
 
 
 def _times(column: Any, recording: Recording, number: Integers) -> Integers:
@@ -223,7 +246,11 @@ def _read_samples(folder: Path, recording: Recording) -> _Placed:
     numbers = {name: values[order] for name, values in numbers.items()}
     _refuse_bad(times, numbers, number, recording)
     counts["without_a_value"] = int(np.any([np.isnan(values) for values in numbers.values()], axis=0).sum())
-    return _on_grid(times, numbers, number, recording, counts)
+    real = np.concatenate([rows.real for rows in found])[order]
+    if recording.support is not None:
+        counts["exposure_not_real"] = int((~real).sum())
+    numbers = {name: np.where(real, values, np.nan) for name, values in numbers.items()}
+    return _on_grid(times, numbers, number, recording, counts, real=real)
 
 
 def _read_prometheus(server: Prometheus, recording: Recording) -> _Placed:
@@ -245,7 +272,13 @@ def _read_prometheus(server: Prometheus, recording: Recording) -> _Placed:
 
 
 def _on_grid(
-    times: Integers, numbers: Mapping[str, Floats], number: Integers, recording: Recording, counts: dict[str, int]
+    times: Integers,
+    numbers: Mapping[str, Floats],
+    number: Integers,
+    recording: Recording,
+    counts: dict[str, int],
+    *,
+    real: Bools | None = None,
 ) -> _Placed:
     tick = recording.tick
     start = int(times[0]) - tick
@@ -269,7 +302,10 @@ def _on_grid(
                 sums[name][:, arm, place] = _from_statistics(
                     count, mean, variance, cumulative=recording.kind == "cumulative", what=f"{recording.source}: {name}"
                 )
-    return _Placed(clock, stamps, sums, counts)
+    supported = np.ones(clock.horizon, dtype=bool)
+    if real is not None:
+        supported[place] = real
+    return _Placed(clock, stamps, sums, supported, counts)
 
 
 def _put_samples(sums: Floats, samples: Floats, place: Integers) -> None:
@@ -323,11 +359,15 @@ def _read_events(folder: Path, recording: Recording) -> _Placed:
         values = np.stack([rows.numbers[str(value.column)] for value in recording.values.values()])
         if np.isinf(values).any():
             raise RecordingError(f"{recording.source}: {_rows('infinite', rows.number[np.isinf(values).any(axis=0)])}")
+        counts["without_a_value"] += int(np.isnan(values).any(axis=0).sum())
+        if recording.support is not None:
+            counts["exposure_not_real"] = counts.get("exposure_not_real", 0) + int((~rows.real).sum())
+            # Counted once more as a metric of its own, so that a tick without any real exposure is known as such.
+            values = np.where(rows.real, np.concatenate([values, np.ones((1, len(rows.real)))]), np.nan)
         taken = rows.arms >= 0
         counts["read"] += rows.read
         counts["left_out"] += rows.read - len(rows.times)
         counts["of_neither_arm"] += int((~taken).sum())
-        counts["without_a_value"] += int(np.isnan(values).any(axis=0).sum())
         waiting.append(_sum_by_tick(rows.times[taken] // recording.tick, rows.arms[taken], values[:, taken]))
         if len(waiting) == _MERGED:
             waiting = [_merged(waiting)]
@@ -339,7 +379,10 @@ def _read_events(folder: Path, recording: Recording) -> _Placed:
     placed = np.zeros((*summed.sums.shape[1:], clock.horizon))
     placed[..., summed.ticks - first] = np.moveaxis(summed.sums, 0, -1)
     stamps = clock.starts + recording.tick * np.arange(1, clock.horizon + 1)
-    return _Placed(clock, stamps, dict(zip(recording.values, placed, strict=True)), counts)
+    supported = np.ones(clock.horizon, dtype=bool)
+    if recording.support is not None:
+        supported[summed.ticks - first] = summed.sums[:, -1, 0].sum(axis=-1) > 0
+    return _Placed(clock, stamps, dict(zip(recording.values, placed, strict=False)), supported, counts)
 
 
 def _sum_by_tick(ticks: Integers, arms: Integers, values: Floats) -> _Summed:
