@@ -77,14 +77,29 @@ def test_a_gap_is_unknown_where_the_file_says_so(tmp_path: Path) -> None:
     values = np.ones(18)
     values[3] = np.nan
     write(tmp_path, times=times, values=values, described=DESCRIBED + "gaps: unknown\n")
-    assert replayed(tmp_path).policies[0].unknown_looks == 3
+    result = replayed(tmp_path)
+    assert result.policies[0].unknown_looks == 3
+    assert (result.rows["without_a_value"], result.rows["ticks_without_a_row"]) == (1, 2)
+
+
+def test_a_metric_that_vanishes_in_an_incident_is_refused_or_unknown_and_counted(tmp_path: Path) -> None:
+    values = np.r_[np.ones(11), np.full(9, np.nan)]
+    write(tmp_path, values=values)
+    with pytest.raises(RecordingError, match=r"errors is not a number .*: row 12, 13, 14 and 6 more"):
+        replayed(tmp_path)
+    write(tmp_path, values=values, described=DESCRIBED + "gaps: unknown\n")
+    result = replayed(tmp_path)
+    assert (result.rows["without_a_value"], result.policies[0].unknown_looks, result.policies[0].alarms) == (9, 9, ())
+    assert result.policies[0].onset_delays == (None,)
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"times": START + 60 * np.r_[0:10, 9, 11:20]}, "times stand twice: row 11"),
-        ({"times": START + 60 * np.r_[0:10, 12, 11, 10, 13:20]}, "times go backwards: row 12, 13"),
+        ({"times": START + 60 * np.r_[0:10, 9, 11:20]}, r"times stand twice .*: row 11"),
+        ({"times": START + 60 * np.r_[0:10, 12, 11, 10, 13:20]}, r"times go backwards .*: row 12, 13$"),  # and no word of a gap
+        ({"times": START + 60 * np.r_[0:5, 10:20, 5:10]}, r"times go backwards .*: row 16$"),
+        ({"times": START + 60 * np.r_[0:5, 10:21, 5:9]}, r"times go backwards .*: row 17\n.*missing before this row .*: row 6$"),
         ({"times": START + 60 * np.r_[0:10, 12:22]}, "samples are missing before this row"),
         ({"values": np.r_[np.ones(19), np.nan]}, "errors is not a number .* row 20"),
         ({"values": np.r_[np.ones(19), np.inf]}, "errors is infinite: row 20"),

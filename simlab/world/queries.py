@@ -7,6 +7,7 @@ run, and it is described first, which refuses a WITH that would write.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -109,7 +110,10 @@ def _opened(asked: DuckDB, folder: Path) -> Any:
     except ImportError:
         raise RecordingError("a query needs DuckDB: pip install 'simlab[duckdb]'") from None
     paths = {name: _inside(folder, file) for name, file in asked.tables.items()}
-    connection = duckdb.connect(":memory:", config=_SHUT)
+    for path in paths.values():
+        _refuse_names_alike(path)
+    shut: dict[str, str | bool | int | float | list[str]] = dict(_SHUT)
+    connection = duckdb.connect(":memory:", config=shut)
     name = ""
     try:
         connection.execute(f"SET allowed_paths = [{', '.join(_quoted(path) for path in paths.values())}]")
@@ -140,6 +144,27 @@ def _inside(folder: Path, file: str) -> Path:
     if not path.is_file():
         raise RecordingError(f"{file}: there is no such file in {folder}")
     return path
+
+
+def _refuse_names_alike(path: Path) -> None:
+    """Raise if columns differ only by case, which DuckDB does not tell apart: a query would be given the first of them."""
+    if path.suffix not in {".parquet", ".csv"}:
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix == ".parquet":
+            names = list(pq.read_schema(path).names)
+        else:
+            with path.open(encoding="utf-8-sig", newline="") as text:
+                names = next(csv.reader(text), [])
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise RecordingError(f"{path.name}: cannot be read, perhaps cut short: {error}") from None
+    alike = sorted(name for name in names if sum(name.lower() == other.lower() for other in names) > 1)
+    if alike:
+        shown = ", ".join(map(repr, alike))
+        raise RecordingError(f"{path.name}: columns {shown} differ by case at most, which a query does not tell apart; use file")
 
 
 def _quoted(path: Path) -> str:

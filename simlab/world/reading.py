@@ -184,7 +184,7 @@ def _arms(column: Any, arms: Arms) -> Integers:
 def _real(column: Any, recording: Recording, number: Integers) -> Bools:
     """Return of which rows the exposure was real; nothing is not real, and what is neither true nor false is refused."""
     held = column.to_pandas().astype(str).str.lower()
-    real = held.isin(_REAL).to_numpy(dtype=bool)
+    real: Bools = held.isin(_REAL).to_numpy(dtype=bool)
     unclear = number[~real & ~held.isin(_NOT_REAL).to_numpy(dtype=bool)]
     if len(unclear):
         raise RecordingError(f"{recording.source}: {_rows(f'{recording.support} is neither true nor false', unclear)}")
@@ -237,7 +237,7 @@ def _read_samples(folder: Path, recording: Recording) -> _Placed:
     order = np.arange(held)
     if "sort" in recording.repair:
         order = np.argsort(times, kind="stable")
-        counts["sorted"] = int((np.diff(times) < 0).sum())
+        counts["sorted"] = int((times < np.maximum.accumulate(times)).sum())
     if "first_of_duplicates" in recording.repair:
         fresh = np.concatenate([[True], np.diff(times[order]) != 0])
         order = order[fresh]
@@ -302,6 +302,7 @@ def _on_grid(
                 sums[name][:, arm, place] = _from_statistics(
                     count, mean, variance, cumulative=recording.kind == "cumulative", what=f"{recording.source}: {name}"
                 )
+    counts["ticks_without_a_row"] = clock.horizon - len(place)
     supported = np.ones(clock.horizon, dtype=bool)
     if real is not None:
         supported[place] = real
@@ -379,6 +380,7 @@ def _read_events(folder: Path, recording: Recording) -> _Placed:
     placed = np.zeros((*summed.sums.shape[1:], clock.horizon))
     placed[..., summed.ticks - first] = np.moveaxis(summed.sums, 0, -1)
     stamps = clock.starts + recording.tick * np.arange(1, clock.horizon + 1)
+    counts["ticks_without_a_row"] = clock.horizon - len(summed.ticks)
     supported = np.ones(clock.horizon, dtype=bool)
     if recording.support is not None:
         supported[summed.ticks - first] = summed.sums[:, -1, 0].sum(axis=-1) > 0
@@ -410,12 +412,15 @@ def _refuse_bad(times: Integers, numbers: Mapping[str, Floats], number: Integers
     """Raise with every kind of trouble in the data, each with its first rows (counted from 1)."""
     steps = np.diff(times)
     trouble = [
-        _rows("times go backwards", number[1:][steps < 0]),
-        _rows("times stand twice", number[1:][steps == 0]),
+        _rows("times go backwards (repair: [sort] puts them in order)", number[1:][steps < 0]),
+        _rows("times stand twice (repair: [first_of_duplicates] takes the first)", number[1:][steps == 0]),
     ]
     accepts = "(gaps: unknown accepts that)"
     if recording.gaps == "refuse":
-        trouble.append(_rows(f"samples are missing before this row {accepts}", number[1:][steps >= 1.5 * recording.tick]))
+        # In order of time, so that rows that are only out of order are not told to be missing as well.
+        order = np.argsort(times, kind="stable")
+        apart = np.diff(times[order]) >= 1.5 * recording.tick
+        trouble.append(_rows(f"samples are missing before this row {accepts}", number[order][1:][apart]))
     for name, samples in numbers.items():
         trouble.append(_rows(f"{name} is infinite", number[np.isinf(samples)]))
         if recording.gaps == "refuse":

@@ -113,7 +113,7 @@ def test_every_point_is_asked_for_once_in_parts_under_the_limit(server: str, tmp
     assert observations[7] == 0
     expected = np.array([value(START + 60 * step) for step in range(STEPS)])
     np.testing.assert_array_equal(np.delete(total, 7), np.delete(expected, 7))
-    assert found.rows == {"read": STEPS, "requests": 3, "without_a_value": 1}
+    assert found.rows == {"read": STEPS, "requests": 3, "without_a_value": 1, "ticks_without_a_row": 0}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 
 from simlab.errors import FileErrors, RecordingError
@@ -87,11 +88,18 @@ def test_a_query_that_is_wrong_or_does_more_than_read_is_refused(tmp_path: Path,
         ("FROM other", {"other": "absent.parquet"}, "there is no such file"),
         ("FROM other", {"other": "*.parquet"}, r"must not hold any of"),
         ("FROM other", {"other": "recording.yaml"}, "must end in one of"),
-        ("FROM other", {"other": "bad.parquet"}, "bad.parquet: cannot be read by DuckDB"),
+        ("FROM other", {"other": "alike.csv"}, "alike.csv: columns 'Shop', 'shop' differ by case at most"),
+        ("FROM other", {"other": "alike.parquet"}, "alike.parquet: columns 'Shop', 'shop' differ by case at most"),
+        ("FROM other", {"other": "data.parquet", "Other": "data.parquet"}, "already exists"),
+        ("FROM other", {"other": "bad.duckdb"}, "bad.duckdb: cannot be read by DuckDB"),
+        ("FROM other", {"other": "bad.parquet"}, "bad.parquet: cannot be read, perhaps cut short"),
     ],
 )
 def test_what_fails_on_the_way_is_told(tmp_path: Path, query: str, tables: dict[str, str], expected: str) -> None:
     read(tmp_path, SERIES, series())
     (tmp_path / "bad.parquet").write_bytes((tmp_path / "data.parquet").read_bytes()[:-20])
+    (tmp_path / "bad.duckdb").write_bytes(b"not a database" * 1000)
+    pd.DataFrame({"Shop": [1], "shop": [2]}).to_parquet(tmp_path / "alike.parquet")
+    (tmp_path / "alike.csv").write_text("Shop,shop\n1,2\n")
     with pytest.raises(RecordingError, match=expected):
         read_as_it_is(tmp_path, asked(query, **tables))

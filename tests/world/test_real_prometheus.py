@@ -186,7 +186,7 @@ def test_more_points_than_one_answer_may_hold_come_in_parts(server: Server, tmp_
     last = START + (LONG - 1) * MINUTE
     asked = f"prometheus: {{url: '{server.url}', from: {START.isoformat()}, to: {last.isoformat()}, staleness: 30s}}"
     found = read(tmp_path, DESCRIBED.replace("SOURCE", asked).replace("COLUMN", "minute"))
-    assert found.rows == {"read": LONG, "requests": 2, "without_a_value": 0}
+    assert found.rows == {"read": LONG, "requests": 2, "without_a_value": 0, "ticks_without_a_row": 0}
     assert found.sums["errors"][1, OUTSIDE].tolist() == list(range(LONG))
 
 
