@@ -30,7 +30,7 @@ class Timeline:
     masked : bool[ticks]
         Neither healthy nor judged.
     healthy : bool[ticks]
-        Outside the masks and the windows of the onsets.
+        Outside the masks and the windows of the onsets, where not every exposure was unreal.
     """
 
     series: Series
@@ -43,7 +43,7 @@ def timeline(series: Series) -> Timeline:
     masked = np.zeros(series.clock.horizon, dtype=bool)
     for mask in series.recording.masks:
         masked |= (series.stamps >= mask.from_) & (series.stamps <= mask.to)
-    healthy = ~masked
+    healthy = ~masked & series.supported
     for onset, latest in zip(series.onsets.tolist(), series.latest.tolist(), strict=True):
         healthy &= ~_window(series, onset, latest)
     contained = series.recording.incident.contained if series.recording.incident else None

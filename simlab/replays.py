@@ -41,6 +41,10 @@ CUMULATIVE_LIMITS = (
     " Cumulative statistics are replayed by their increments, as if each came from units that had not been counted before; where "
     "the same users return, the variance of a look is not theirs and no rule keeps its promise."
 )
+SUPPORT_LIMITS = (
+    " Rows whose exposure was not real are no evidence and were left out: where a tick has no others no policy could have been "
+    "judged, so such ticks count as neither healthy nor harmed, and a harm that nobody was really exposed to cannot be detected."
+)
 FOR_LOOKS = (0, 1, 2, 3, 5, 10, 15)
 """Looks for which a condition must have held, tried where a rule has such a setting."""
 
@@ -137,6 +141,8 @@ class ReplayResult:
         As it was read.
     ticks, healthy_ticks, masked_ticks : int
         How long it is.
+    unsupported_ticks : int
+        Those whose rows are all of exposures that were not real.
     rows : dict of str to int
         How many rows were read, left out, repaired or without a value.
     onsets : tuple of str
@@ -156,6 +162,7 @@ class ReplayResult:
     ticks: int
     healthy_ticks: int
     masked_ticks: int
+    unsupported_ticks: int
     rows: dict[str, int]
     onsets: tuple[str, ...]
     onset_widths: tuple[float, ...]
@@ -166,7 +173,8 @@ class ReplayResult:
     @property
     def limits(self) -> str:
         """What this replay cannot tell."""
-        return LIMITS + (CUMULATIVE_LIMITS if self.recording.kind == "cumulative" else "")
+        cumulative = CUMULATIVE_LIMITS if self.recording.kind == "cumulative" else ""
+        return LIMITS + cumulative + (SUPPORT_LIMITS if self.recording.support is not None else "")
 
     @property
     def judged(self) -> bool:
@@ -184,6 +192,7 @@ class ReplayResult:
                 "ticks": self.ticks,
                 "healthy_ticks": self.healthy_ticks,
                 "masked_ticks": self.masked_ticks,
+                "unsupported_ticks": self.unsupported_ticks,
                 "rows": self.rows,
                 "onsets": self.onsets,
                 "onset_widths": self.onset_widths,
@@ -298,6 +307,7 @@ def run_replay(plan: ReplayPlan, *, command: str | None = None) -> ReplayResult:
         ticks=series.clock.horizon,
         healthy_ticks=int(over.healthy.sum()),
         masked_ticks=int(over.masked.sum()),
+        unsupported_ticks=int((~series.supported).sum()),
         rows=series.rows,
         onsets=tuple(format_instant(onset) for onset in series.onsets.tolist()),
         onset_widths=tuple(((series.latest - series.onsets) / 60_000).tolist()),

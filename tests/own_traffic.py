@@ -52,7 +52,9 @@ def series(values: np.ndarray, **described: object) -> Series:
     recording = Recording(**{**facts, "file": "none.csv", **described})  # type: ignore[arg-type]
     stamps = START + TICK * np.arange(1, len(values) + 1)
     none = np.zeros(0, dtype=np.int64)
-    return Series(recording, Clock(START, TICK, len(values)), stamps, {"level": sums}, none, none, {})
+    return Series(
+        recording, Clock(START, TICK, len(values)), stamps, {"level": sums}, none, none, np.ones(len(values), dtype=bool), {}
+    )
 
 
 def policies() -> tuple[Policy, ...]:

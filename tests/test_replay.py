@@ -77,14 +77,29 @@ def test_a_gap_is_unknown_where_the_file_says_so(tmp_path: Path) -> None:
     values = np.ones(18)
     values[3] = np.nan
     write(tmp_path, times=times, values=values, described=DESCRIBED + "gaps: unknown\n")
-    assert replayed(tmp_path).policies[0].unknown_looks == 3
+    result = replayed(tmp_path)
+    assert result.policies[0].unknown_looks == 3
+    assert (result.rows["without_a_value"], result.rows["ticks_without_a_row"]) == (1, 2)
+
+
+def test_a_metric_that_vanishes_in_an_incident_is_refused_or_unknown_and_counted(tmp_path: Path) -> None:
+    values = np.r_[np.ones(11), np.full(9, np.nan)]
+    write(tmp_path, values=values)
+    with pytest.raises(RecordingError, match=r"errors is not a number .*: row 12, 13, 14 and 6 more"):
+        replayed(tmp_path)
+    write(tmp_path, values=values, described=DESCRIBED + "gaps: unknown\n")
+    result = replayed(tmp_path)
+    assert (result.rows["without_a_value"], result.policies[0].unknown_looks, result.policies[0].alarms) == (9, 9, ())
+    assert result.policies[0].onset_delays == (None,)
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"times": START + 60 * np.r_[0:10, 9, 11:20]}, "times stand twice: row 11"),
-        ({"times": START + 60 * np.r_[0:10, 12, 11, 10, 13:20]}, "times go backwards: row 12, 13"),
+        ({"times": START + 60 * np.r_[0:10, 9, 11:20]}, r"times stand twice .*: row 11"),
+        ({"times": START + 60 * np.r_[0:10, 12, 11, 10, 13:20]}, r"times go backwards .*: row 12, 13$"),  # and no word of a gap
+        ({"times": START + 60 * np.r_[0:5, 10:20, 5:10]}, r"times go backwards .*: row 16$"),
+        ({"times": START + 60 * np.r_[0:5, 10:21, 5:9]}, r"times go backwards .*: row 17\n.*missing before this row .*: row 6$"),
         ({"times": START + 60 * np.r_[0:10, 12:22]}, "samples are missing before this row"),
         ({"values": np.r_[np.ones(19), np.nan]}, "errors is not a number .* row 20"),
         ({"values": np.r_[np.ones(19), np.inf]}, "errors is infinite: row 20"),
@@ -207,4 +222,45 @@ onsets: [2026-01-01T00:10:00Z]
     )
     (tmp_path / "policies.yaml").write_text(shares)
     with pytest.raises(FileErrors, match="who was first seen when"):
+        replayed(tmp_path)
+
+
+def test_what_was_not_really_exposed_is_no_evidence(tmp_path: Path) -> None:
+    described = DESCRIBED + "support: real\n"
+    write(tmp_path, described=described)
+    table = pd.read_parquet(tmp_path / "data.parquet").assign(real=True)
+    table.to_parquet(tmp_path / "data.parquet")
+    assert replayed(tmp_path).policies[0].onset_delays == (1.5,)
+    table["real"] = ~table.index.isin([2, 3, 12])  # the sample of the alarm among them
+    table.to_parquet(tmp_path / "data.parquet")
+    result = replayed(tmp_path)
+    assert result.policies[0].alarms == ()
+    assert result.policies[0].unknown_looks == 3
+    assert (result.rows["exposure_not_real"], result.unsupported_ticks, result.healthy_ticks) == (3, 3, 13)
+    assert "not real" in result.limits
+    assert result.to_dict()["unsupported_ticks"] == 3
+
+
+def test_events_of_exposures_that_were_not_real_are_left_out(tmp_path: Path) -> None:
+    described = DESCRIBED.replace("tick: 1m", "tick: 1m\nkind: events").replace("within", "support: real\nwithin")
+    generator = np.random.default_rng(3)
+    table = pd.DataFrame({"at": START + generator.integers(0, 1200, 2000), "errors": 1.0, "real": generator.integers(0, 2, 2000)})
+    table.loc[(table["at"] - START) // 60 == 4, "real"] = 0
+    write(tmp_path, described=described)
+    table.to_parquet(tmp_path / "data.parquet")
+    result = replayed(tmp_path)
+    real = table[table["real"] == 1]
+    assert result.series.sums["errors"][0].sum() == len(real)
+    assert np.flatnonzero(~result.series.supported).tolist() == [4]
+    assert result.rows["exposure_not_real"] == len(table) - len(real)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "expected"),
+    [("maybe", "series", "real is neither true nor false: row 1"), ("1", "cumulative", "hold all exposures")],
+)
+def test_support_that_says_nothing_is_refused(tmp_path: Path, value: str, kind: str, expected: str) -> None:
+    write(tmp_path, described=DESCRIBED.replace("tick: 1m", f"tick: 1m\nkind: {kind}\nsupport: real"))
+    pd.read_parquet(tmp_path / "data.parquet").assign(real=value).to_parquet(tmp_path / "data.parquet")
+    with pytest.raises((FileErrors, RecordingError), match=expected):
         replayed(tmp_path)

@@ -14,7 +14,7 @@ from simlab.hindsight import Swept
 from simlab.replays import PolicyReplay, ReplayResult
 from simlab.report.figures import draw_svg
 from simlab.report.html import Row, Table
-from simlab.report.terminal import rows_in_words
+from simlab.report.terminal import rows_in_words, unsupported_in_words
 from simlab.report.words import words
 from simlab.ticks import format_count, format_duration, format_instant
 
@@ -36,10 +36,10 @@ def render_post_mortem(result: ReplayResult) -> str:
     clock = result.series.clock
     begins, ends = format_instant(clock.starts), format_instant(clock.starts + clock.horizon * clock.tick)
     healthy = format_duration(result.healthy_ticks * clock.tick)
-    masked = format_duration(result.masked_ticks * clock.tick)
+    masked = format_duration(result.masked_ticks * clock.tick) + " masked" + unsupported_in_words(result)
     return environment.get_template("post_mortem.html.j2").render(
         result=result,
-        span=f"{begins} to {ends}; {healthy} healthy, {masked} masked; ticks of {format_duration(clock.tick)}.",
+        span=f"{begins} to {ends}; {healthy} healthy, {masked}; ticks of {format_duration(clock.tick)}.",
         figure=Markup(draw_svg("timeline", lambda: timeline_figure(result))),  # noqa: S704 - drawn here, its text escaped
         events=_event_table(result),
         policies=_policy_table(result),

@@ -70,7 +70,7 @@ def print_replay(result: ReplayResult, console: Console) -> None:
     _print(
         console,
         f"{ticks} of {format_duration(result.recording.tick)}, {result.healthy_ticks:,} of them healthy and "
-        f"{result.masked_ticks:,} masked; {onsets}.",
+        f"{result.masked_ticks:,} masked{unsupported_in_words(result)}; {onsets}.",
     )
     console.print(
         estimates_table(
@@ -85,6 +85,11 @@ def print_replay(result: ReplayResult, console: Console) -> None:
 def rows_in_words(result: ReplayResult) -> str:
     """Return how many rows were read, left out, repaired or without a value."""
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in result.rows.items())
+
+
+def unsupported_in_words(result: ReplayResult) -> str:
+    """Return how many ticks had no real exposure; nothing where the recording does not say which were real."""
+    return f", {result.unsupported_ticks:,} without a real exposure" if result.recording.support is not None else ""
 
 
 def _print(console: Console, text: str, *, style: str = "") -> None:

@@ -14,15 +14,17 @@ from simlab.documents import Document
 from simlab.errors import FileErrors, Mistake, RecordingError
 from simlab.guardrails.look import ARMS, CONTROL, OUTSIDE, TREATMENT, Bools, Floats, Integers
 from simlab.ticks import Clock, format_count, format_duration
-from simlab.world.prometheus import Prometheus, query_range
-from simlab.world.queries import query_batches
+from simlab.world.prometheus import Prometheus, query_range, refuse_other_staleness
+from simlab.world.queries import problem_of, query_batches
 from simlab.world.recording import Arms, OnsetFile, Recording, Series, ValueColumn
-from simlab.world.sources import Wanted, batches, numbered
+from simlab.world.sources import Wanted, batches
 
 _MILLISECONDS = {"d": 86_400_000.0, "h": 3_600_000.0, "s": 1_000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
+_REAL = ("1", "1.0", "true")
+_NOT_REAL = ("0", "0.0", "false", "", "none", "nan", "<na>")
 _SHOWN = 3
 MAX_TICKS = 1_000_000
-_MERGED = 64
+_MERGED = 8
 
 
 def read_series(recording: Recording, document: Document, *, data: Path | None = None) -> Series:
@@ -49,12 +51,15 @@ def read_series(recording: Recording, document: Document, *, data: Path | None =
     if mistakes:
         raise FileErrors((document.file, mistake) for mistake in mistakes)
     folder = data if data is not None else document.path.parent
+    problem = problem_of(recording.duckdb, folder) if recording.duckdb is not None else ""
+    if problem:
+        raise FileErrors([(document.file, document.mistake(("duckdb", "query"), "query", problem))])
     if recording.prometheus is not None:
         placed = _read_prometheus(recording.prometheus, recording)
     else:
         placed = _read_events(folder, recording) if recording.kind == "events" else _read_samples(folder, recording)
     onsets = _onsets(recording, folder)
-    return Series(recording, placed.clock, placed.stamps, placed.sums, onsets[:, 0], onsets[:, 1], placed.rows)
+    return Series(recording, placed.clock, placed.stamps, placed.sums, onsets[:, 0], onsets[:, 1], placed.supported, placed.rows)
 
 
 def _mistakes(recording: Recording, document: Document) -> Iterator[Mistake]:
@@ -73,8 +78,8 @@ def _mistakes(recording: Recording, document: Document) -> Iterator[Mistake]:
 def _mistakes_of_kind(recording: Recording, document: Document) -> Iterator[Mistake]:
     """Yield what a recording of this kind lacks or cannot have."""
     kind, arms = recording.kind, recording.arms
-    if sum(source is not None for source in (recording.file, recording.duckdb, recording.prometheus)) != 1:
-        yield document.mistake((), "source", "must say exactly one of file, duckdb, prometheus")
+    if [recording.file, recording.duckdb, recording.prometheus].count(None) != 2:
+        yield document.mistake((), "source", "must say one of file, duckdb and prometheus")
     if recording.prometheus is not None and kind != "series":
         yield document.mistake(("kind",), "kind", "a Prometheus gives series")
     by_arm = kind in {"periods", "cumulative"}
@@ -85,6 +90,11 @@ def _mistakes_of_kind(recording: Recording, document: Document) -> Iterator[Mist
             yield document.mistake(("values", name), "kind", f"{kind} need a column")
     if by_arm and arms is None:
         yield document.mistake(("kind",), "kind", f"{kind} need arms: {{treatment: ..., control: ...}}")
+    if recording.support is not None and (kind == "cumulative" or recording.prometheus is not None):
+        problem = (
+            "cumulative statistics hold all exposures, real or not" if kind == "cumulative" else "a Prometheus has no columns"
+        )
+        yield document.mistake(("support",), "kind", problem)
     if arms is not None and kind == "series":
         yield document.mistake(("arms",), "kind", "a metric series has no arms")
     if arms is not None and kind == "events" and arms.column is None:
@@ -97,6 +107,7 @@ class _Placed(NamedTuple):
     clock: Clock
     stamps: Integers
     sums: dict[str, Floats]
+    supported: Bools
     rows: dict[str, int]
 
 
@@ -113,6 +124,8 @@ class _Rows(NamedTuple):
         By column.
     arms : int64[rows]
         Index in `ARMS`; -1 for a row of neither arm.
+    real : bool[rows]
+        Whether the exposure was.
     read : int
         Rows read for these.
     """
@@ -121,6 +134,7 @@ class _Rows(NamedTuple):
     times: Integers
     numbers: dict[str, Floats]
     arms: Integers
+    real: Bools
     read: int
 
 
@@ -129,12 +143,11 @@ def _read(folder: Path, recording: Recording) -> Iterator[_Rows]:
     where = recording.where or {}
     arm_column = recording.arms.column if recording.arms else None
     time = recording.time
-    others = (*where, *([arm_column] if arm_column else []), *([] if time.unit else [time.column]))
+    support = recording.support
+    others = (*where, *(name for name in (arm_column, support) if name), *([] if time.unit else [time.column]))
     wanted = Wanted((*numbers, *([time.column] if time.unit else [])), others, booleans=recording.kind == "events")
-    found = batches(folder / recording.source, wanted)
-    if recording.duckdb is not None:
-        found = numbered(query_batches(recording.duckdb, folder, wanted), "query")
-    for batch in found:
+    query = recording.duckdb
+    for batch in query_batches(query, folder, wanted) if query else batches(folder / recording.source, wanted):
         rows = len(batch.columns[time.column])
         kept = np.ones(rows, dtype=bool)
         for name, value in where.items():
@@ -146,6 +159,7 @@ def _read(folder: Path, recording: Recording) -> Iterator[_Rows]:
             times=_times(taken[time.column], recording, batch.first + place + 1),
             numbers={name: np.asarray(taken[name].to_numpy(zero_copy_only=False), dtype=float) for name in numbers},
             arms=_arms(taken[arm_column], recording.arms) if arm_column and recording.arms else np.full(len(place), OUTSIDE),
+            real=_real(taken[support], recording, batch.first + place + 1) if support else np.ones(len(place), dtype=bool),
             read=rows,
         )
 
@@ -165,6 +179,16 @@ def _equals(column: Any, value: str | int) -> Bools:
 def _arms(column: Any, arms: Arms) -> Integers:
     held = column.to_pandas().astype(str)
     return np.where(held == arms.treatment, TREATMENT, np.where(held == arms.control, CONTROL, -1)).astype(np.int64)
+
+
+def _real(column: Any, recording: Recording, number: Integers) -> Bools:
+    """Return of which rows the exposure was real; nothing is not real, and what is neither true nor false is refused."""
+    held = column.to_pandas().astype(str).str.lower()
+    real: Bools = held.isin(_REAL).to_numpy(dtype=bool)
+    unclear = number[~real & ~held.isin(_NOT_REAL).to_numpy(dtype=bool)]
+    if len(unclear):
+        raise RecordingError(f"{recording.source}: {_rows(f'{recording.support} is neither true nor false', unclear)}")
+    return real
 
 
 def _times(column: Any, recording: Recording, number: Integers) -> Integers:
@@ -213,7 +237,7 @@ def _read_samples(folder: Path, recording: Recording) -> _Placed:
     order = np.arange(held)
     if "sort" in recording.repair:
         order = np.argsort(times, kind="stable")
-        counts["sorted"] = int((np.diff(times) < 0).sum())
+        counts["sorted"] = int((times < np.maximum.accumulate(times)).sum())
     if "first_of_duplicates" in recording.repair:
         fresh = np.concatenate([[True], np.diff(times[order]) != 0])
         order = order[fresh]
@@ -222,13 +246,18 @@ def _read_samples(folder: Path, recording: Recording) -> _Placed:
     numbers = {name: values[order] for name, values in numbers.items()}
     _refuse_bad(times, numbers, number, recording)
     counts["without_a_value"] = int(np.any([np.isnan(values) for values in numbers.values()], axis=0).sum())
-    return _on_grid(times, numbers, number, recording, counts)
+    real = np.concatenate([rows.real for rows in found])[order]
+    if recording.support is not None:
+        counts["exposure_not_real"] = int((~real).sum())
+    numbers = {name: np.where(real, values, np.nan) for name, values in numbers.items()}
+    return _on_grid(times, numbers, number, recording, counts, real=real)
 
 
 def _read_prometheus(server: Prometheus, recording: Recording) -> _Placed:
     """Return metric series from a server: one point a tick, missing where it had no sample."""
     if server.to - server.from_ > MAX_TICKS * recording.tick or server.to <= server.from_:
         raise RecordingError(f"{server.url}: from and to must hold between 1 and {MAX_TICKS:,} ticks")
+    refuse_other_staleness(server)
     columns = [str(value.column) for value in recording.values.values()]
     found = {column: query_range(server, column, step=recording.tick) for column in dict.fromkeys(columns)}
     times = next(iter(found.values())).times
@@ -243,7 +272,13 @@ def _read_prometheus(server: Prometheus, recording: Recording) -> _Placed:
 
 
 def _on_grid(
-    times: Integers, numbers: Mapping[str, Floats], number: Integers, recording: Recording, counts: dict[str, int]
+    times: Integers,
+    numbers: Mapping[str, Floats],
+    number: Integers,
+    recording: Recording,
+    counts: dict[str, int],
+    *,
+    real: Bools | None = None,
 ) -> _Placed:
     tick = recording.tick
     start = int(times[0]) - tick
@@ -267,7 +302,11 @@ def _on_grid(
                 sums[name][:, arm, place] = _from_statistics(
                     count, mean, variance, cumulative=recording.kind == "cumulative", what=f"{recording.source}: {name}"
                 )
-    return _Placed(clock, stamps, sums, counts)
+    counts["ticks_without_a_row"] = clock.horizon - len(place)
+    supported = np.ones(clock.horizon, dtype=bool)
+    if real is not None:
+        supported[place] = real
+    return _Placed(clock, stamps, sums, supported, counts)
 
 
 def _put_samples(sums: Floats, samples: Floats, place: Integers) -> None:
@@ -321,11 +360,15 @@ def _read_events(folder: Path, recording: Recording) -> _Placed:
         values = np.stack([rows.numbers[str(value.column)] for value in recording.values.values()])
         if np.isinf(values).any():
             raise RecordingError(f"{recording.source}: {_rows('infinite', rows.number[np.isinf(values).any(axis=0)])}")
+        counts["without_a_value"] += int(np.isnan(values).any(axis=0).sum())
+        if recording.support is not None:
+            counts["exposure_not_real"] = counts.get("exposure_not_real", 0) + int((~rows.real).sum())
+            # Counted once more as a metric of its own, so that a tick without any real exposure is known as such.
+            values = np.where(rows.real, np.concatenate([values, np.ones((1, len(rows.real)))]), np.nan)
         taken = rows.arms >= 0
         counts["read"] += rows.read
         counts["left_out"] += rows.read - len(rows.times)
         counts["of_neither_arm"] += int((~taken).sum())
-        counts["without_a_value"] += int(np.isnan(values).any(axis=0).sum())
         waiting.append(_sum_by_tick(rows.times[taken] // recording.tick, rows.arms[taken], values[:, taken]))
         if len(waiting) == _MERGED:
             waiting = [_merged(waiting)]
@@ -337,7 +380,11 @@ def _read_events(folder: Path, recording: Recording) -> _Placed:
     placed = np.zeros((*summed.sums.shape[1:], clock.horizon))
     placed[..., summed.ticks - first] = np.moveaxis(summed.sums, 0, -1)
     stamps = clock.starts + recording.tick * np.arange(1, clock.horizon + 1)
-    return _Placed(clock, stamps, dict(zip(recording.values, placed, strict=True)), counts)
+    counts["ticks_without_a_row"] = clock.horizon - len(summed.ticks)
+    supported = np.ones(clock.horizon, dtype=bool)
+    if recording.support is not None:
+        supported[summed.ticks - first] = summed.sums[:, -1, 0].sum(axis=-1) > 0
+    return _Placed(clock, stamps, dict(zip(recording.values, placed, strict=False)), supported, counts)
 
 
 def _sum_by_tick(ticks: Integers, arms: Integers, values: Floats) -> _Summed:
@@ -365,12 +412,15 @@ def _refuse_bad(times: Integers, numbers: Mapping[str, Floats], number: Integers
     """Raise with every kind of trouble in the data, each with its first rows (counted from 1)."""
     steps = np.diff(times)
     trouble = [
-        _rows("times go backwards", number[1:][steps < 0]),
-        _rows("times stand twice", number[1:][steps == 0]),
+        _rows("times go backwards (repair: [sort] puts them in order)", number[1:][steps < 0]),
+        _rows("times stand twice (repair: [first_of_duplicates] takes the first)", number[1:][steps == 0]),
     ]
     accepts = "(gaps: unknown accepts that)"
     if recording.gaps == "refuse":
-        trouble.append(_rows(f"samples are missing before this row {accepts}", number[1:][steps >= 1.5 * recording.tick]))
+        # In order of time, so that rows that are only out of order are not told to be missing as well.
+        order = np.argsort(times, kind="stable")
+        apart = np.diff(times[order]) >= 1.5 * recording.tick
+        trouble.append(_rows(f"samples are missing before this row {accepts}", number[order][1:][apart]))
     for name, samples in numbers.items():
         trouble.append(_rows(f"{name} is infinite", number[np.isinf(samples)]))
         if recording.gaps == "refuse":

@@ -19,7 +19,7 @@ from simlab.ticks import Clock, Instant, Name, Period, Share
 from simlab.world.aggregate import Increments, Watched
 from simlab.world.harms import NOT_YET, Exposure
 from simlab.world.prometheus import Prometheus
-from simlab.world.queries import Duckdb
+from simlab.world.queries import DuckDB
 from simlab.world.strata import Strata
 
 Text = Annotated[str, MinLen(1)]
@@ -141,9 +141,12 @@ class Recording:
     Parameters
     ----------
     file, duckdb, prometheus
-        Where the data are: in a file, in what a query makes of some, or at a server, whose metrics' `column` is then a query.
+        Where the data are: in a file, in what a query makes of files, or at a server, whose metrics' `column` is then a query.
     where : dict of str to str or int
         Rows with other values in these columns are left out, and counted.
+    support : str, optional
+        The column that says of each row whether its exposure was real (1 or true) and not filled in, mirrored or planned (0,
+        false or nothing). What was not is no evidence: it is left out, and counted.
     repair : tuple of {"sort", "first_of_duplicates"}
         Stated repairs; what they touch is counted. Otherwise such rows are errors.
     """
@@ -153,13 +156,14 @@ class Recording:
     values: Annotated[dict[Name, ValueColumn], MinLen(1)]
     within: Period
     file: Text | None = None
-    duckdb: Duckdb | None = None
+    duckdb: DuckDB | None = None
     prometheus: Prometheus | None = None
     time: TimeColumn = TimeColumn(column="time")
     about: str = ""
     kind: Kind = "series"
     arms: Arms | None = None
     where: dict[str, str | int] | None = None
+    support: Text | None = None
     onsets: tuple[Instant | Between, ...] | OnsetFile = ()
     masks: tuple[Mask, ...] = ()
     gaps: Literal["refuse", "unknown"] = "refuse"
@@ -188,6 +192,8 @@ class Series:
         By metric: observations, total and sum of squares by arm; zero where there is no sample.
     onsets, latest : int64[onsets]
         Milliseconds since 1970 of the earliest and the latest moment at which each onset can have been, in order.
+    supported : bool[ticks]
+        False where there are rows, but none of a real exposure.
     rows : dict of str to int
         How many rows were read, left out, repaired or without a value.
     """
@@ -198,6 +204,7 @@ class Series:
     sums: dict[str, Floats]
     onsets: Integers
     latest: Integers
+    supported: Bools
     rows: dict[str, int]
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from simlab.errors import RecordingError
 
 ROWS = 65_536
-"""Rows of a batch."""
 _SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
@@ -72,24 +71,19 @@ def batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
     if not path.is_file():
         raise RecordingError(f"{path.name}: there is no such file in {path.parent}")
     read = {"parquet": _parquet, "csv": _csv, "jsonl": _json_lines}[kind]
-    yield from numbered(read(path, wanted), path.name)
-
-
-def numbered(parts: Iterable[dict[str, Any]], where: str) -> Iterator[Batch]:
-    """Yield batches with the number of their first row; an error if there is none."""
     first = 0
-    for columns in parts:
+    for columns in read(path, wanted):
         yield Batch(first, columns)
         first += len(next(iter(columns.values())))
     if first == 0:
-        raise RecordingError(f"{where}: holds no row")
+        raise RecordingError(f"{path.name}: holds no row")
 
 
-def refuse_absent(where: str, wanted: Wanted, held: Collection[str]) -> None:
-    """Raise unless every column that is wanted is there."""
+def refuse_absent(what: str, wanted: Wanted, held: Collection[str]) -> None:
+    """Raise unless every wanted column is there."""
     absent = sorted(set(wanted.columns) - set(held))
     if absent:
-        raise RecordingError(f"{where}: no column {', '.join(map(repr, absent))}; there is: {', '.join(held)}")
+        raise RecordingError(f"{what}: no column {', '.join(map(repr, absent))}; there is: {', '.join(held)}")
 
 
 def _parquet(path: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
@@ -110,19 +104,19 @@ def _parquet(path: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
 
 
 def typed(column: Any, name: str, wanted: Wanted) -> Any:
-    """Return a column as float64 if it is to hold numbers, else as it is."""
+    """Return a column as it is wanted."""
     import pyarrow as pa
 
     return column.cast(pa.float64(), safe=False) if name in wanted.numbers else column
 
 
-def refuse_text(where: str, name: str, kind: Any, *, booleans: bool) -> None:
+def refuse_text(what: str, name: str, kind: Any, *, booleans: bool) -> None:
     """Raise unless a column holds numbers: text is refused even where it reads as numbers, so that nothing is guessed."""
     import pyarrow as pa
 
     kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
     if not any(is_kind(kind) for is_kind in kinds) and not (booleans and pa.types.is_boolean(kind)):
-        raise RecordingError(f"{where}: column {name!r} does not hold numbers, but {kind}")
+        raise RecordingError(f"{what}: column {name!r} does not hold numbers, but {kind}")
 
 
 def _csv(path: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:

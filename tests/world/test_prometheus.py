@@ -1,6 +1,6 @@
 """A Prometheus is asked in parts and gives what the same samples in a file give; trouble on the way is a clear error.
 
-The server here is a stand-in that answers as the documented API does; no real Prometheus is started.
+The server here is a stand-in that answers as the documented API does; `test_real_prometheus` starts a real one.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def value(stamp: float) -> float:
 
 class Stub(BaseHTTPRequestHandler):
     mode = "well"
+    own_staleness: str | None = None  # of a server that is too old to be told another one
     asked: list[dict[str, str]] = []  # noqa: RUF012
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
@@ -50,6 +51,9 @@ class Stub(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        if "start" not in asked:
+            self.answer_about_staleness()
+            return
         self.asked.append(asked)
         if self.mode == "hang":
             time.sleep(1.5)
@@ -60,7 +64,18 @@ class Stub(BaseHTTPRequestHandler):
         kept = [stamp for stamp in stamps.tolist() if (stamp - START) // 60 != 7]
         series = {"metric": {"job": "shop"}, "values": [[stamp, str(value(stamp))] for stamp in kept]}
         result = {"none": [], "two": [series, {**series, "metric": {"job": "Shop"}}]}.get(self.mode, [series])
-        body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
+        self.answer({"resultType": "matrix", "result": result})
+
+    def answer_about_staleness(self) -> None:
+        if "/status/flags" in self.path:
+            self.answer({"query.lookback-delta": self.own_staleness})
+        elif self.own_staleness is None:
+            self.send_error(400)
+        else:
+            self.answer({"resultType": "vector", "result": []})
+
+    def answer(self, data: object) -> None:
+        body = json.dumps({"status": "success", "data": data}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -69,7 +84,7 @@ class Stub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    Stub.mode, Stub.asked = "well", []
+    Stub.mode, Stub.own_staleness, Stub.asked = "well", None, []
     held = ThreadingHTTPServer(("127.0.0.1", 0), Stub)
     held.handle_error = lambda *_: None  # type: ignore[method-assign]  # the client of a hung answer is gone
     thread = threading.Thread(target=held.serve_forever, kwargs={"poll_interval": 0.01})
@@ -98,7 +113,7 @@ def test_every_point_is_asked_for_once_in_parts_under_the_limit(server: str, tmp
     assert observations[7] == 0
     expected = np.array([value(START + 60 * step) for step in range(STEPS)])
     np.testing.assert_array_equal(np.delete(total, 7), np.delete(expected, 7))
-    assert found.rows == {"read": STEPS, "requests": 3, "without_a_value": 1}
+    assert found.rows == {"read": STEPS, "requests": 3, "without_a_value": 1, "ticks_without_a_row": 0}
 
 
 @pytest.mark.parametrize(
@@ -126,3 +141,17 @@ def test_gaps_are_refused_unless_accepted(server: str, tmp_path: Path) -> None:
 def test_an_address_that_is_no_server_is_told(tmp_path: Path, url: str) -> None:
     with pytest.raises(RecordingError, match=r"begins with http|cannot be reached"):
         read(tmp_path, url)
+
+
+@pytest.mark.parametrize("own", ["2m", "1m60s", "120000ms"])
+def test_an_old_server_is_asked_if_its_own_staleness_is_the_one_wanted(server: str, tmp_path: Path, own: str) -> None:
+    Stub.own_staleness = own
+    assert read(tmp_path, server).rows["without_a_value"] == 1
+
+
+@pytest.mark.parametrize(("own", "expected"), [("5m", "keeps to its own of 5m"), ("soon", "does not tell its own")])
+def test_an_old_server_with_another_staleness_is_refused(server: str, tmp_path: Path, own: str, expected: str) -> None:
+    Stub.own_staleness = own
+    with pytest.raises(RecordingError, match=f"no notice of the staleness that is asked for, 2m, and {expected}"):
+        read(tmp_path, server)
+    assert Stub.asked == []

@@ -159,7 +159,7 @@ def test_a_cumulative_count_cannot_fall(tmp_path: Path) -> None:
 
 def test_stated_repairs_are_made_and_counted(tmp_path: Path) -> None:
     table = series().iloc[[0, 2, 1, 3, 3, *range(4, 20)]]
-    with pytest.raises(RecordingError, match=r"backwards: row 3\n.*twice: row 5"):
+    with pytest.raises(RecordingError, match=r"backwards .*: row 3\n.*twice .*: row 5$"):
         read(tmp_path, SERIES, table)
     found = read(tmp_path, SERIES + "repair: [sort, first_of_duplicates]\n", table)
     np.testing.assert_array_equal(found.sums["errors"], read(tmp_path, SERIES, series()).sums["errors"])
