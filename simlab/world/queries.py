@@ -116,6 +116,7 @@ def _opened(asked: DuckDB, folder: Path) -> Any:
     connection = duckdb.connect(":memory:", config=shut)
     name = ""
     try:
+        connection.execute("SET enable_progress_bar = false")  # it would stand among what is printed
         connection.execute(f"SET allowed_paths = [{', '.join(_quoted(path) for path in paths.values())}]")
         for name, path in paths.items():
             if path.suffix in _DATABASES:

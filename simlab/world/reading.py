@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -13,16 +13,12 @@ import numpy as np
 from simlab.documents import Document
 from simlab.errors import FileErrors, Mistake, RecordingError
 from simlab.guardrails.look import ARMS, CONTROL, OUTSIDE, TREATMENT, Bools, Floats, Integers
-from simlab.ticks import Clock, format_count, format_duration
+from simlab.ticks import Clock, format_duration
 from simlab.world.prometheus import Prometheus, query_range, refuse_other_staleness
-from simlab.world.queries import problem_of, query_batches
-from simlab.world.recording import Arms, OnsetFile, Recording, Series, ValueColumn
-from simlab.world.sources import Wanted, batches
+from simlab.world.queries import problem_of
+from simlab.world.recording import OnsetFile, Recording, Series
+from simlab.world.rows import Rows, columns_of, read_rows, rows_told
 
-_MILLISECONDS = {"d": 86_400_000.0, "h": 3_600_000.0, "s": 1_000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
-_REAL = ("1", "1.0", "true")
-_NOT_REAL = ("0", "0.0", "false", "", "none", "nan", "<na>")
-_SHOWN = 3
 MAX_TICKS = 1_000_000
 _MERGED = 8
 
@@ -111,118 +107,11 @@ class _Placed(NamedTuple):
     rows: dict[str, int]
 
 
-class _Rows(NamedTuple):
-    """Some rows, those that `where` leaves out not among them.
-
-    Attributes
-    ----------
-    number : int64[rows]
-        In the file, counted from 1.
-    times : int64[rows]
-        Milliseconds since 1970.
-    numbers : dict of str to float64[rows]
-        By column.
-    arms : int64[rows]
-        Index in `ARMS`; -1 for a row of neither arm.
-    real : bool[rows]
-        Whether the exposure was.
-    read : int
-        Rows read for these.
-    """
-
-    number: Integers
-    times: Integers
-    numbers: dict[str, Floats]
-    arms: Integers
-    real: Bools
-    read: int
-
-
-def _read(folder: Path, recording: Recording) -> Iterator[_Rows]:
-    numbers = tuple(dict.fromkeys(column for value in recording.values.values() for column in _columns(value, recording.arms)))
-    where = recording.where or {}
-    arm_column = recording.arms.column if recording.arms else None
-    time = recording.time
-    support = recording.support
-    others = (*where, *(name for name in (arm_column, support) if name), *([] if time.unit else [time.column]))
-    wanted = Wanted((*numbers, *([time.column] if time.unit else [])), others, booleans=recording.kind == "events")
-    query = recording.duckdb
-    for batch in query_batches(query, folder, wanted) if query else batches(folder / recording.source, wanted):
-        rows = len(batch.columns[time.column])
-        kept = np.ones(rows, dtype=bool)
-        for name, value in where.items():
-            kept &= _equals(batch.columns[name], value)
-        place = np.flatnonzero(kept)
-        taken = {name: column.take(place) for name, column in batch.columns.items()} if len(place) < rows else batch.columns
-        yield _Rows(
-            number=batch.first + place + 1,
-            times=_times(taken[time.column], recording, batch.first + place + 1),
-            numbers={name: np.asarray(taken[name].to_numpy(zero_copy_only=False), dtype=float) for name in numbers},
-            arms=_arms(taken[arm_column], recording.arms) if arm_column and recording.arms else np.full(len(place), OUTSIDE),
-            real=_real(taken[support], recording, batch.first + place + 1) if support else np.ones(len(place), dtype=bool),
-            read=rows,
-        )
-
-
-def _columns(value: ValueColumn, arms: Arms | None) -> tuple[str, ...]:
-    """Return the columns of a metric; of statistics three for each arm, treatment first."""
-    if value.column is not None:
-        return (value.column,)
-    names = (arms.treatment, arms.control) if arms else ()
-    return tuple(column.replace("{arm}", name) for name in names for column in value.by_arm)
-
-
-def _equals(column: Any, value: str | int) -> Bools:
-    return np.array([str(each) == str(value) for each in column.to_pylist()], dtype=bool)
-
-
-def _arms(column: Any, arms: Arms) -> Integers:
-    held = column.to_pandas().astype(str)
-    return np.where(held == arms.treatment, TREATMENT, np.where(held == arms.control, CONTROL, -1)).astype(np.int64)
-
-
-def _real(column: Any, recording: Recording, number: Integers) -> Bools:
-    """Return of which rows the exposure was real; nothing is not real, and what is neither true nor false is refused."""
-    held = column.to_pandas().astype(str).str.lower()
-    real: Bools = held.isin(_REAL).to_numpy(dtype=bool)
-    unclear = number[~real & ~held.isin(_NOT_REAL).to_numpy(dtype=bool)]
-    if len(unclear):
-        raise RecordingError(f"{recording.source}: {_rows(f'{recording.support} is neither true nor false', unclear)}")
-    return real
-
-
-def _times(column: Any, recording: Recording, number: Integers) -> Integers:
-    """Return the stamps of rows in milliseconds since 1970, int64[rows]."""
-    import pandas as pd
-
-    what = f"{recording.source}: {recording.time.column}"
-    if column.null_count:
-        raise RecordingError(f"{what}: {format_count(column.null_count, 'row')} without a time")
-    if recording.time.unit is not None:
-        numbers = column.to_numpy(zero_copy_only=False)
-        bad = number[~np.isfinite(numbers)]
-        if len(bad):
-            raise RecordingError(f"{recording.source}: {_rows(f'{recording.time.column} is no time', bad)}")
-        return np.asarray(np.round(numbers * _MILLISECONDS[recording.time.unit])).astype(np.int64) + recording.time.since
-    given = pd.Series(column.to_pandas())
-    if pd.api.types.is_numeric_dtype(given):
-        raise RecordingError(f"{what}: numbers; say their unit (d, h, s, ms, us or ns)")
-    try:
-        stamps = pd.to_datetime(given, format="ISO8601") if given.dtype.kind != "M" else given
-        if getattr(stamps.dt, "tz", None) is None:
-            if recording.time.zone is None:
-                raise RecordingError(f"{what}: the times name no zone; say it as time.zone")
-            stamps = stamps.dt.tz_localize(ZoneInfo(recording.time.zone))
-    except (ValueError, AttributeError) as error:
-        raise RecordingError(f"{what}: {error} (rows from {number[0]} on; mixed zones are not guessed)") from None
-    return np.asarray(stamps.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[ms]").astype(np.int64))
-
-
 def _read_samples(folder: Path, recording: Recording) -> _Placed:
     """Return a metric series or statistics of two arms: one row a tick."""
-    found: list[_Rows] = []
+    found: list[Rows] = []
     held = 0
-    for rows in _read(folder, recording):
+    for rows in read_rows(folder, recording):
         found.append(rows)
         held += len(rows.times)
         if held > MAX_TICKS:
@@ -297,7 +186,7 @@ def _on_grid(
         if value.column is not None:
             _put_samples(sums[name], numbers[value.column], place)
         else:
-            columns = [numbers[column] for column in _columns(value, recording.arms)]
+            columns = [numbers[column] for column in columns_of(value, recording.arms)]
             for arm, (count, mean, variance) in zip((TREATMENT, CONTROL), (columns[:3], columns[3:]), strict=True):
                 sums[name][:, arm, place] = _from_statistics(
                     count, mean, variance, cumulative=recording.kind == "cumulative", what=f"{recording.source}: {name}"
@@ -356,10 +245,10 @@ def _read_events(folder: Path, recording: Recording) -> _Placed:
     """Return an event log summed by tick, whatever the order of its rows."""
     counts = {"read": 0, "left_out": 0, "of_neither_arm": 0, "without_a_value": 0}
     waiting: list[_Summed] = []
-    for rows in _read(folder, recording):
+    for rows in read_rows(folder, recording):
         values = np.stack([rows.numbers[str(value.column)] for value in recording.values.values()])
         if np.isinf(values).any():
-            raise RecordingError(f"{recording.source}: {_rows('infinite', rows.number[np.isinf(values).any(axis=0)])}")
+            raise RecordingError(f"{recording.source}: {rows_told('infinite', rows.number[np.isinf(values).any(axis=0)])}")
         counts["without_a_value"] += int(np.isnan(values).any(axis=0).sum())
         if recording.support is not None:
             counts["exposure_not_real"] = counts.get("exposure_not_real", 0) + int((~rows.real).sum())
@@ -412,30 +301,22 @@ def _refuse_bad(times: Integers, numbers: Mapping[str, Floats], number: Integers
     """Raise with every kind of trouble in the data, each with its first rows (counted from 1)."""
     steps = np.diff(times)
     trouble = [
-        _rows("times go backwards (repair: [sort] puts them in order)", number[1:][steps < 0]),
-        _rows("times stand twice (repair: [first_of_duplicates] takes the first)", number[1:][steps == 0]),
+        rows_told("times go backwards (repair: [sort] puts them in order)", number[1:][steps < 0]),
+        rows_told("times stand twice (repair: [first_of_duplicates] takes the first)", number[1:][steps == 0]),
     ]
     accepts = "(gaps: unknown accepts that)"
     if recording.gaps == "refuse":
         # In order of time, so that rows that are only out of order are not told to be missing as well.
         order = np.argsort(times, kind="stable")
         apart = np.diff(times[order]) >= 1.5 * recording.tick
-        trouble.append(_rows(f"samples are missing before this row {accepts}", number[order][1:][apart]))
+        trouble.append(rows_told(f"samples are missing before this row {accepts}", number[order][1:][apart]))
     for name, samples in numbers.items():
-        trouble.append(_rows(f"{name} is infinite", number[np.isinf(samples)]))
+        trouble.append(rows_told(f"{name} is infinite", number[np.isinf(samples)]))
         if recording.gaps == "refuse":
-            trouble.append(_rows(f"{name} is not a number {accepts}", number[np.isnan(samples)]))
+            trouble.append(rows_told(f"{name} is not a number {accepts}", number[np.isnan(samples)]))
     found = [line for line in trouble if line]
     if found:
         raise RecordingError("\n".join(f"{recording.source}: {line}" for line in found))
-
-
-def _rows(what: str, rows: Integers) -> str:
-    """Return where something is wrong, by row numbers counted from 1; nothing if it is nowhere."""
-    if not len(rows):
-        return ""
-    shown = ", ".join(str(row) for row in rows[:_SHOWN])
-    return f"{what}: row {shown}{f' and {len(rows) - _SHOWN} more' if len(rows) > _SHOWN else ''}"
 
 
 def _onsets(recording: Recording, folder: Path) -> Integers:
