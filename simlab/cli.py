@@ -354,6 +354,25 @@ def _replay_recording(recording: str, policies: str, *, data: Path | None, out: 
 
 
 @cli.command()
+@click.argument("recording")
+@click.option("--data", type=_Folder(path_type=Path), help="Folder of the recorded data; beside RECORDING if not given.")
+@click.option("--traffic", help="Of a metric series: which metric is the number of requests in each tick.")
+@click.option("--share", "shares", multiple=True, help="Of a metric series: a metric that is a share of requests, from 0 to 1.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The scenario file to write.")
+def fit(recording: str, data: Path | None, traffic: str | None, shares: tuple[str, ...], out: Path) -> int:
+    """Write a scenario like the healthy time of a RECORDING, and tell how well it fits and what does not."""
+    from simlab.files import atomic_write
+    from simlab.fitting import fit as fitted
+    from simlab.report.fitting import print_fit
+
+    found = fitted(recording, data=data, traffic=traffic, shares=shares)
+    atomic_write(out, found.text)
+    _print_with(lambda console: print_fit(found, console))
+    click.echo(printable(f"Scenario: {out}"))
+    return EXIT_PASSED
+
+
+@cli.command()
 @click.argument("files", nargs=-1, required=True)
 @_override
 def validate(files: tuple[str, ...], overrides: tuple[str, ...]) -> int:
