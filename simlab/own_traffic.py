@@ -232,6 +232,8 @@ def null_plan(replayed: ReplayPlan, options: NullOptions) -> NullPlan:
     """
     setting = replayed.settings[0]
     series = setting.series
+    if series.recording.kind == "cumulative":
+        raise RecordingError("cumulative statistics cannot be resampled: the same users go on from one row to the next")
     tick, cycle = series.clock.tick, DAY if options.cycle == "day" else WEEK
     healthy = timeline(series).healthy
     horizon, rest = divmod(options.horizon, tick)

@@ -39,7 +39,7 @@ LIMITS = (
 )
 CUMULATIVE_LIMITS = (
     " Cumulative statistics are replayed by their increments, as if each came from units that had not been counted before; where "
-    "the same users return, the variance of a look is not theirs and no rule keeps its promise."
+    "the same users return, the variance of a look is not theirs and no rule keeps its promise, unless it watches unit: user."
 )
 SUPPORT_LIMITS = (
     " Rows whose exposure was not real are no evidence and were left out: where a tick has no others no policy could have been "
@@ -250,7 +250,10 @@ def load_replay(recording: str | Path, *, policies: str | Path, data: Path | Non
         if guardrail.rule.takes is not Takes.NOTHING
         for name in guardrail.signal.metrics
     }
-    setting = ReplaySetting(series, built, Watched(frozenset(metrics), first_seen=False))
+    by_user = {
+        name for policy in built for each in policy.guardrails if each.signal.unit == "user" for name in each.signal.metrics
+    }
+    setting = ReplaySetting(series, built, Watched(frozenset(metrics), first_seen=False, by_user=frozenset(by_user)))
     inputs = {"recording": document.data, "policies": policy_document.data, "samples": _digest(series), **own_rules(entries)}
     return ReplayPlan((setting,), inputs)
 
@@ -273,8 +276,10 @@ def _not_recorded(entries: Any, document: Document, recording: Recording) -> Ite
                 problem = "the recording does not say who was first seen when, so that shares cannot be compared"
             elif recording.arms is None and (entry.compare is not None or entry.of in {"treatment", "control"}):
                 problem = "this recording has no arms to compare; watch everyone"
-            if entry.quantile is not None or entry.unit == "user":
-                problem = "the recording has sums only, neither single durations nor users"
+            if entry.quantile is not None:
+                problem = "the recording has sums only, no single durations"
+            elif entry.unit == "user" and recording.kind != "cumulative":
+                problem = "the recording does not know its users; cumulative statistics do, each user counted once"
             if problem:
                 yield document.file, document.mistake(("policies", index, "guardrails", number), "signal", problem)
 

@@ -49,6 +49,7 @@ _UNITS = {
     "min": _Shown(1, " min", 1),
     "h": _Shown(1, " h", 2),
     "per week": _Shown(1, " per week", 3),
+    "per day": _Shown(1, " per day", 3),
 }
 _POINTS = _Shown(100, " pp", 2)
 

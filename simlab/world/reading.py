@@ -214,8 +214,10 @@ def _from_statistics(count: Floats, mean: Floats, variance: Floats, *, cumulativ
     found[:, known] = np.diff(held[:, known], axis=1, prepend=0.0) if cumulative else held[:, known]
     if (found[0] < 0).any():
         raise RecordingError(f"{what}: a cumulative count falls at row {int(np.argmax(found[0] < 0)) + 1} of those taken")
-    # Rounded statistics can make a sum of squares too small for its mean; then there is no variance to speak of.
-    found[2] = np.maximum(found[2], found[1] ** 2 / np.maximum(found[0], 1))
+    if not cumulative:
+        # Rounded statistics can make a sum of squares too small for its mean; then there is no variance to speak of. What users
+        # who were counted before add to cumulative ones need not look like values of new users, and stays as it is.
+        found[2] = np.maximum(found[2], found[1] ** 2 / np.maximum(found[0], 1))
     return found
 
 

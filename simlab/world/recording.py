@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from annotated_types import Gt, Lt, MinLen
 
-from simlab.guardrails.look import Bools, Floats, Integers, Sums
+from simlab.guardrails.look import CONTROL, TREATMENT, Bools, Floats, Integers, Sums
 from simlab.settings import settings
 from simlab.ticks import Clock, Instant, Name, Period, Share
 from simlab.world.aggregate import Increments, Watched
@@ -245,6 +245,12 @@ class RecordingWorld:
         return RecordedPath(self.watched, 1)
 
 
+def _growth(sums: Floats) -> Floats:
+    """Return by how much the sums over users of 1, Y, N, Y^2, N^2 and YN grew, float64[6, 1, 2, lanes]; each user is one unit."""
+    users, total, squares = sums[:, [TREATMENT, CONTROL]]
+    return np.stack([users, total, users, squares, users, total])[:, None]
+
+
 class RecordedPath:
     """The factual path: what any policy sees of a recording is the same."""
 
@@ -255,7 +261,8 @@ class RecordedPath:
 
     def advance(self, noise: RecordedNoise, exposure: Exposure) -> Increments:  # noqa: ARG002
         """Return the sums of the tick; where nothing was recorded there is no observation."""
-        return Increments({name: Sums(*noise.sums[name][:, None]) for name in sorted(self.watched.metrics)}, None)
+        users = {name: _growth(noise.sums[name]) for name in sorted(self.watched.by_user)}
+        return Increments({name: Sums(*noise.sums[name][:, None]) for name in sorted(self.watched.metrics)}, None, users)
 
     def truth(self, tick: int) -> Bools:  # noqa: ARG002
         """Return that nothing is known to be under way: nobody can be asked."""
