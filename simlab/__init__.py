@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from simlab.guardrails.monitor import Monitor
     from simlab.guardrails.own_rules import register
     from simlab.guardrails.signal import Signal
+    from simlab.rare import rare_alarm_probability
     from simlab.results import Result
     from simlab.rule_from import rule
     from simlab.run_lengths import run_length
@@ -32,6 +33,7 @@ _HOME = {
     "rule": "simlab.rule_from",
     "run_length": "simlab.run_lengths",
     "exact_run_length": "simlab.exact_run_lengths",
+    "rare_alarm_probability": "simlab.rare",
     "threshold_for": "simlab.thresholds",
     "register": "simlab.guardrails.own_rules",
     "Guardrail": "simlab.guardrails.guardrail",
@@ -54,6 +56,7 @@ __all__ = [
     "__version__",
     "exact_run_length",
     "load",
+    "rare_alarm_probability",
     "register",
     "replay",
     "rule",
