@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simlab.cli import PERSONA_COLUMNS
+from simlab.commands.recordings import PERSONA_COLUMNS
 from simlab.personas import COLUMNS, DEVICES, LOCALES, persona
 
 
