@@ -8,7 +8,8 @@ from typing import Any
 from simlab.documents import read_document
 from simlab.errors import FileErrors
 from simlab.plan import load
-from simlab.scenario import Scenario, read_scenario
+from simlab.reading_scenarios import read_scenario
+from simlab.scenario import Scenario
 from simlab.schemas import json_schema, read_settings
 from simlab.shipped import shipped_path
 from simlab.study import Lanes, Policies, Study

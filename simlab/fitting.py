@@ -19,8 +19,10 @@ import numpy as np
 from simlab.documents import Document, read_document
 from simlab.errors import RecordingError
 from simlab.guardrails.look import Bools, Floats
+from simlab.happenings import WEEKDAYS
 from simlab.hindsight import timeline
-from simlab.scenario import WEEKDAYS, Scenario, read_scenario
+from simlab.reading_scenarios import read_scenario
+from simlab.scenario import Scenario
 from simlab.schemas import read_settings
 from simlab.shipped import shipped_path
 from simlab.ticks import DAY, WEEK, Clock, format_duration, format_instant

@@ -21,13 +21,14 @@ from simlab.engine import Block, simulate
 from simlab.errors import FileErrors, RecordingError
 from simlab.guardrails.look import Bools, Floats, Integers
 from simlab.guardrails.policy import Policy
+from simlab.happenings import Harm
 from simlab.hindsight import timeline
 from simlab.measures.blocks import between_blocks, block_length, mean_between_blocks
 from simlab.measures.estimates import Estimate
 from simlab.measures.outcomes import Outcomes, Rows, detection_limit, outcomes_of, ticks_to_minutes
 from simlab.replays import ReplayPlan, load_replay
 from simlab.results import Provenance, plain, provenance, typed_command
-from simlab.scenario import Harm, Response, Rollout, Telemetry
+from simlab.scenario import Response, Rollout, Telemetry
 from simlab.schemas import read_settings
 from simlab.settings import described
 from simlab.shipped import shipped_path

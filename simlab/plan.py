@@ -20,7 +20,8 @@ from simlab.guardrails.look import Integers
 from simlab.guardrails.policy import Policy
 from simlab.guardrails.rule import Takes
 from simlab.metrics import DurationMetric, Proportion
-from simlab.scenario import Response, Rollout, Scenario, Telemetry, read_scenario
+from simlab.reading_scenarios import read_scenario
+from simlab.scenario import Response, Rollout, Scenario, Telemetry
 from simlab.shipped import shipped_path
 from simlab.study import GateEntry, Study, Watchable, build_policies, check_policies, metrics_of, own_rules, read_study
 from simlab.ticks import format_duration

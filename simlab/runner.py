@@ -20,8 +20,8 @@ from simlab.measures.outcomes import Outcomes, detection_limit, gather, outcomes
 from simlab.measures.performance import difference, performance
 from simlab.measures.precision import Precise, precision_of
 from simlab.plan import Plan, ScenarioSetting
+from simlab.reading_scenarios import planned_onset
 from simlab.results import Result, ScenarioResult, provenance, typed_command
-from simlab.scenario import planned_onset
 from simlab.ticks import format_count
 from simlab.workers import Workers, workers
 

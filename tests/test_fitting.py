@@ -15,7 +15,8 @@ from simlab.documents import read_document
 from simlab.errors import RecordingError
 from simlab.fitting import Fit, fit
 from simlab.metrics import DurationMetric, Proportion
-from simlab.scenario import Scenario, read_scenario
+from simlab.reading_scenarios import read_scenario
+from simlab.scenario import Scenario
 
 TICK = 900
 DAYS = 16

@@ -8,7 +8,8 @@ from typing import Any
 
 from simlab.documents import Document
 from simlab.plan import Plan, _plan
-from simlab.scenario import Scenario, read_scenario
+from simlab.reading_scenarios import read_scenario
+from simlab.scenario import Scenario
 from simlab.study import read_study
 
 SCENARIO: dict[str, Any] = {

@@ -155,7 +155,7 @@ def record(
     """Write one lane of a SCENARIO with users one by one as an event log, with no guardrail in the way."""
     from simlab.documents import read_document
     from simlab.event_log import check_recordable, event_log, write_event_log
-    from simlab.scenario import read_scenario
+    from simlab.reading_scenarios import read_scenario
     from simlab.shipped import shipped_path
 
     document = read_document(shipped_path(scenario))

@@ -15,8 +15,8 @@ from annotated_types import MinLen
 from simlab.documents import Document, did_you_mean
 from simlab.errors import Mistake
 from simlab.guardrails.look import ARMS, CONTROL, Floats
+from simlab.happenings import CliffHarm, Harm
 from simlab.inverse import binomial_quantiles
-from simlab.scenario import CliffHarm, Harm
 from simlab.settings import settings
 from simlab.streams import stream_key, uniforms
 from simlab.ticks import Name

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simlab.guardrails.look import Bools, Floats, Integers
-from simlab.scenario import CliffHarm, FlapHarm, Harm, LatentHarm, LeakHarm, LearningHarm
+from simlab.happenings import CliffHarm, FlapHarm, Harm, LatentHarm, LeakHarm, LearningHarm
 from simlab.streams import stream_key, uniforms
 from simlab.ticks import DAY, Clock
 from simlab.world.strata import Strata

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from simlab.guardrails.look import ARMS, BUCKETS, TREATMENT, Bools, Floats, Integers, Sums
+from simlab.happenings import InTreatment, NoveltyDrift
 from simlab.metrics import CountMetric, DurationMetric, Metric, Proportion
-from simlab.scenario import InTreatment, NoveltyDrift, Scenario
+from simlab.scenario import Scenario
 from simlab.streams import stream_key
 from simlab.world import tallies, visits
 from simlab.world.aggregate import Increments, Watched, log_normal

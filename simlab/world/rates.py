@@ -11,18 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from simlab.guardrails.look import Floats
-from simlab.scenario import (
-    WEEKDAYS,
-    CycleDrift,
-    InTreatment,
-    MixDrift,
-    Scenario,
-    SpikeDrift,
-    Traffic,
-    TrendDrift,
-    Weekday,
-    WeeklyDrift,
-)
+from simlab.happenings import WEEKDAYS, CycleDrift, InTreatment, MixDrift, SpikeDrift, TrendDrift, Weekday, WeeklyDrift
+from simlab.scenario import Scenario, Traffic
 from simlab.ticks import DAY, WEEK
 
 

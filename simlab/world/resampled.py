@@ -13,7 +13,7 @@ import numpy as np
 
 from simlab.errors import RecordingError
 from simlab.guardrails.look import Bools, Floats, Integers
-from simlab.scenario import Harm
+from simlab.happenings import Harm
 from simlab.streams import stream_key, uniforms
 from simlab.ticks import WEEK, Clock, format_duration
 from simlab.world.aggregate import Increments, Watched

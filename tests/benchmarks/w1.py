@@ -16,9 +16,10 @@ from pathlib import Path
 
 from simlab.engine import Block, simulate
 from simlab.guardrails.rules.cusum import Cusum
+from simlab.metrics import DurationMetric, Proportion
 from simlab.plan import Plan, load
 from simlab.runner import BLOCK_LANES
-from simlab.scenario import DurationMetric, Proportion, Scenario
+from simlab.scenario import Scenario
 from simlab.ticks import DAY
 from simlab.world.aggregate import log_normal
 from tests.benchmarks.naive import CONVERSIONS, ERRORS, LATENCY, NaiveModel, Rule, Workload
