@@ -150,6 +150,8 @@ class NullResult:
     policies : dict of str to dict of str to Estimate
         By policy: ``false_alarms``, the probability of an alarm by the horizon where nothing was grafted, and, if something was,
         ``detected``, ``delay_restricted_mean`` and ``twin_alarm_in_the_same_window``.
+    unknown_looks : dict of str to int
+        By policy: looks that could not be judged.
     limits : str
         What this cannot tell.
     provenance : Provenance
@@ -166,8 +168,14 @@ class NullResult:
     worth: float
     limit: int
     policies: dict[str, dict[str, Estimate]]
+    unknown_looks: dict[str, int]
     limits: str
     provenance: Provenance
+
+    @property
+    def judged(self) -> bool:
+        """Whether any look of every policy could be judged."""
+        return all(found["false_alarms"].n > 0 for found in self.policies.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``results.json`` holds."""
@@ -306,6 +314,7 @@ def run_null(plan: NullPlan, *, command: str | None = None) -> NullResult:
         worth=resampling.worth,
         limit=limit,
         policies={each.policy: _estimates(each, resampling) for each in outcomes_of(_with_twins(rows), clock=clock, limit=limit)},
+        unknown_looks={each.name: int(rows["unknown"][rows["policy"] == each.name].sum()) for each in setting.policies},
         limits=LIMITS,
         provenance=provenance(plan.digest, seed=plan.seed, command=command or typed_command()),
     )
@@ -321,7 +330,9 @@ def _with_twins(rows: Rows) -> Rows:
 
 def _estimates(outcomes: Outcomes, resampling: Resampling) -> dict[str, Estimate]:
     group = resampling.group(outcomes.harmed["lane"])
-    found = {"false_alarms": between_blocks(outcomes.twin_acted, group, worth=resampling.worth)}
+    # A lane in which no look could be judged says nothing: no data is never green.
+    judged = outcomes.twin["looks"] > outcomes.twin["unknown"]
+    found = {"false_alarms": between_blocks(outcomes.twin_acted[judged], group[judged], worth=resampling.worth)}
     if not outcomes.limit:
         return found
     limit, followed = outcomes.limit, outcomes.followed(outcomes.limit)

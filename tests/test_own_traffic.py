@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -108,6 +109,29 @@ def test_the_interval_holds_the_truth_and_that_of_single_ticks_does_not() -> Non
     single = covered({"high-for-15m": true["high-for-15m"]}, recordings=24, lanes=300, block=1)
     assert all(found.value >= 20 / 24 for found in blocks.values())
     assert single["high-for-15m"].value < 0.5
+
+
+def test_what_was_not_recorded_is_worth_nothing() -> None:
+    values = traffic(np.random.default_rng(1), 20)[:, 0]
+    whole = run_null(plan(series(values), NullOptions(lanes=100, horizon=DAY // 2)), command="test")
+    values[: 10 * PER_DAY] = np.nan
+    half = run_null(plan(series(values), NullOptions(lanes=100, horizon=DAY // 2)), command="test")
+    assert half.worth == whole.worth / 2
+    assert half.unknown_looks["spike"] > whole.unknown_looks["spike"] == 0
+    values[:] = np.nan
+    with pytest.raises(RecordingError, match="2 days of healthy time are needed"):
+        plan(series(values), NullOptions(lanes=100, block=12, horizon=DAY // 2))
+
+
+def test_lanes_without_a_judged_look_are_no_data() -> None:
+    values = traffic(np.random.default_rng(1), 20)[:, 0]
+    made = plan(series(values), NullOptions(lanes=100, horizon=DAY // 2))
+    (setting,) = made.settings
+    learns = [replace(each.guardrails[0], signal=replace(each.guardrails[0].signal, warmup=DAY)) for each in setting.policies]
+    policies = tuple(replace(each, guardrails=(one,)) for each, one in zip(setting.policies, learns, strict=True))
+    found = run_null(replace(made, settings=(replace(setting, policies=policies),)), command="test")
+    assert not found.judged
+    assert found.policies["spike"]["false_alarms"].n == 0
 
 
 HARM = "{name: slow, shape: step, metric: level, onset: {at: 6h}, times: x1.5}"

@@ -95,7 +95,7 @@ def _replay_null(
         click.echo(result.to_json(), nl=False)
     else:
         print_with(lambda console: print_null(result, console))
-    return EXIT_PASSED
+    return EXIT_PASSED if result.judged else EXIT_INCONCLUSIVE
 
 
 def _replay_recording(recording: str, policies: str, *, data: Path | None, out: Path | None, as_json: bool) -> int:

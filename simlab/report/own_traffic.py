@@ -29,4 +29,7 @@ def print_null(result: NullResult, console: Console) -> None:
         measure(name, limit_minutes=minutes): {policy: found[name] for policy, found in result.policies.items()} for name in names
     }
     console.print(estimates_table(groups))
+    for policy, looks in result.unknown_looks.items():
+        if looks:
+            console.print(Text(printable(f"{policy}: {format_count(looks, 'look')} unknown")))
     console.print(Text(result.limits, style="dim"))

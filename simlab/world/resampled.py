@@ -66,7 +66,7 @@ class Resampling:
         if self.cycle == WEEK and recorded < LEAST_WEEKS * WEEK:
             problem = f"{LEAST_WEEKS} weeks are needed for blocks of the same phase of the week"
             raise RecordingError(f"{problem}, and {format_duration(recorded)} were recorded; resample by the day")
-        healthy, cycle = int(self.healthy.sum()) * tick, "week" if self.cycle == WEEK else "day"
+        healthy, cycle = self.seen * tick, "week" if self.cycle == WEEK else "day"
         if healthy < _LEAST_CYCLES * self.cycle:
             problem = f"{_LEAST_CYCLES} {cycle}s of healthy time are needed, so that there is a choice of blocks"
             raise RecordingError(f"{problem}, and {format_duration(healthy)} were recorded")
@@ -94,15 +94,21 @@ class Resampling:
         phase = self.phase(first)
         return tuple(first[phase == each] for each in range(self.phases))
 
+    @cached_property
+    def seen(self) -> int:
+        """Healthy ticks of which anything was recorded."""
+        observed = np.any([sums[0].sum(axis=0) > 0 for sums in self.series.sums.values()], axis=0)
+        return int((self.healthy & observed).sum())
+
     @property
     def blocks(self) -> float:
-        """How many blocks the healthy time makes."""
-        return float(self.healthy.sum() / self.block)
+        """How many blocks the healthy ticks make of which anything was recorded."""
+        return self.seen / self.block
 
     @property
     def worth(self) -> float:
-        """How many independent horizons the healthy time makes."""
-        return float(self.healthy.sum() / max(self.block, self.horizon))
+        """How many independent horizons those ticks make."""
+        return self.seen / max(self.block, self.horizon)
 
     def group(self, lanes: Integers) -> Integers:
         """Return the group of each lane."""
