@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from simlab.cli import cli
 from simlab.documents import Document, read_document
 from simlab.errors import FileErrors, RecordingError
 from simlab.own_traffic import NullOptions, run_null
@@ -226,3 +230,32 @@ def test_a_graft_that_does_not_fit_is_told(change: tuple[str, str], problem: str
     document = document_of(f"graft: it\nharms: [{HARM.replace(*change)}]")
     mistakes = list(mistakes_in_graft(read_settings(document, Graft), document, series(NUMBERED).recording, horizon=DAY))
     assert problem in str(FileErrors((document.file, mistake) for mistake in mistakes))
+
+
+def test_from_the_command_line(tmp_path: Path) -> None:
+    values = traffic(np.random.default_rng(2), 6)[:, 0]
+    stamps = START // 1000 + TICK // 1000 * np.arange(1, len(values) + 1)
+    pd.DataFrame({"at": stamps, "level": values}).to_parquet(tmp_path / "level.parquet")
+    (tmp_path / "level.yaml").write_text(
+        "recording: level\nfile: level.parquet\ntick: 5m\ntime: {column: at, unit: s}\nvalues: {level: {column: level}}\nwithin: 5m\n"
+    )
+    (tmp_path / "policies.yaml").write_text(
+        "policies: [{name: spike, guardrails: [{watch: level, of: everyone, rule: {above: {limit: 15.2}}, every: 5m}]}]\n"
+    )
+    (tmp_path / "graft.yaml").write_text(f"graft: it\nharms: [{HARM}]\n")
+    command = [
+        "replay",
+        str(tmp_path / "level.yaml"),
+        "--policies",
+        str(tmp_path / "policies.yaml"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = CliRunner().invoke(cli, [*command, "--null", "100", "--horizon", "12h", "--graft", str(tmp_path / "graft.yaml")])
+    assert done.exit_code == 0, done.output
+    assert "worth 12.0 independent lanes" in " ".join(done.output.split())
+    assert "detected within" in done.output
+    held = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert held["worth"] == 12
+    assert set(held["policies"]["spike"]) >= {"false_alarms", "detected", "delay_restricted_mean"}
+    assert CliRunner().invoke(cli, [*command, "--graft", str(tmp_path / "graft.yaml")]).exit_code == 2
