@@ -44,6 +44,29 @@ Values = Mapping[DataPath, float | str]
 
 
 @dataclass(frozen=True)
+class Prices:
+    """What harm and false stops cost, in any one currency.
+
+    Attributes
+    ----------
+    user : float
+        A harmed user.
+    false_stop : float
+        A harmless rollout that is stopped or paged for.
+    harmful : float
+        Share of rollouts that are harmful.
+    """
+
+    user: float
+    false_stop: float
+    harmful: float
+
+    def cost(self, users_harmed: float, false_alarms: float) -> float:
+        """Return the expected cost of a rollout."""
+        return self.harmful * self.user * users_harmed + (1 - self.harmful) * self.false_stop * false_alarms
+
+
+@dataclass(frozen=True)
 class TuneOptions:
     """What is asked of a tuning.
 
@@ -61,6 +84,11 @@ class TuneOptions:
         ``policies.NAME.path=[value, ...]``: settings to choose from.
     run : Options
         Workers, blocks, progress; `kept` is for lanes C.
+    likely : mapping of str to float
+        How likely each scenario's harm is, by scenario; those left out are as good as never. What is compared is then the mean
+        harm; without it, that of the worst scenario.
+    prices : Prices, optional
+        Choose the budget too, from the multiples of the frontier: the one with the least expected cost.
     """
 
     budget: float | None = None
@@ -69,6 +97,8 @@ class TuneOptions:
     policies: tuple[str, ...] = ()
     tries: tuple[str, ...] = ()
     run: Options = field(default_factory=Options)
+    likely: Mapping[str, float] = field(default_factory=dict)
+    prices: Prices | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +136,8 @@ class TunedPolicy:
         Combinations of settings that were compared on lanes A.
     false_alarms : dict of str to Estimate
         By scenario: on lanes B at the new settings, with the upper bound that was asked for and the lower at 0.
+    budget : float
+        That was kept: as asked for, or the cheapest where prices were given.
     """
 
     policy: str
@@ -113,6 +145,7 @@ class TunedPolicy:
     changes: tuple[Change, ...] = ()
     tried: int = 1
     false_alarms: Mapping[str, Estimate] = field(default_factory=dict)
+    budget: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -197,6 +230,13 @@ class _Candidate(NamedTuple):
     entry: dict[str, Any]
 
 
+class _Acting(NamedTuple):
+    """What an entry comes to on lanes A, one number a scenario: mean users harmed, and the share of twins with an alarm."""
+
+    users_harmed: list[float]
+    false_alarms: list[float]
+
+
 class _Line(NamedTuple):
     """The thresholds of a policy's acting guardrails move together: start + t * (end - start), each of float64[guardrails]."""
 
@@ -226,6 +266,7 @@ def tune_plan(plan: Plan, options: TuneOptions = TuneOptions(), *, command: str 
     RuleError
         If a rule fails.
     """
+    _check(plan, options)
     budget = _budget(plan, options)
     lanes = options.lanes or plan.study.lanes.start
     study = copy.deepcopy(_study(plan))
@@ -274,8 +315,11 @@ class _Tuning:
         if line is None:
             return TunedPolicy(entry.name, "too few lanes reach anything for a threshold to be placed"), []
         others = [self._placed_at(chosen, [scenario[best] for scenario in runs], line, self.budget * at) for at in _FRONTIER]
+        budget = self.budget
+        if self.options.prices is not None:
+            budget = self._cheapest(chosen, [scenario[best] for scenario in runs], line, self.options.prices)
         [fresh] = zip(*self._quiet([chosen.entry], LANES_B), strict=True)
-        found = [calibrate(line.needed(run), budget=self.budget, error=self.error) for run in fresh]
+        found = [calibrate(line.needed(run), budget=budget, error=self.error) for run in fresh]
         t = max(each.threshold for each in found)
         settings = _settings(fresh[0].policy, line.at(t, fresh[0].policy)) if np.isfinite(t) else None
         if settings is None:
@@ -285,7 +329,8 @@ class _Tuning:
         study = _study(self.plan)
         changes = tuple(Change(path, _get(study, path), value) for path, value in values.items() if _get(study, path) != value)
         rates = self._vouched(fresh, chosen, settings)
-        return TunedPolicy(entry.name, "", changes, len(candidates), rates), [each for each in others if each is not None]
+        found_others = [each for each in others if each is not None]
+        return TunedPolicy(entry.name, "", changes, len(candidates), rates, budget), found_others
 
     def _quiet(self, entries: Sequence[dict[str, Any]], first: int) -> list[tuple[QuietRun, ...]]:
         """Return, scenario by scenario, what policies leave that do not act."""
@@ -311,7 +356,7 @@ class _Tuning:
         return _Line(acting, start, end) if usable.all() else None
 
     def _best(self, candidates: Sequence[_Candidate], runs: list[tuple[QuietRun, ...]], lines: Sequence[_Line | None]) -> int:
-        """Return the candidate with the least harm in its worst scenario, each at the budget, all on lanes A."""
+        """Return the candidate with the least harm, in its worst scenario or on average, each at the budget, all on lanes A."""
         if len(candidates) == 1:
             return 0
         entries: dict[int, dict[str, Any]] = {}
@@ -321,13 +366,39 @@ class _Tuning:
                 entries |= {} if entry is None else {number: entry}
         if not entries:
             return 0
-        blocks = run_lanes(self._plan_of(list(entries.values())), self.options.run, first=LANES_A, count=self.lanes)
-        rows = [gather(each) for each in blocks]
-        harm = [
-            max(float(each["users_harmed"][(each["policy"] == f"c{place}") & each["harmed"]].mean()) for each in rows)
-            for place in range(len(entries))
-        ]
+        harm = [self._together(each.users_harmed) for each in self._acting(list(entries.values()))]
         return list(entries)[int(np.argmin(harm))]
+
+    def _cheapest(self, chosen: _Candidate, runs: Sequence[QuietRun], line: _Line, prices: Prices) -> float:
+        """Return the budget with the least expected cost on lanes A."""
+        placed = {at: self._placed_at(chosen, runs, line, self.budget * at) for at in sorted({1.0, *_FRONTIER})}
+        entries = {at: entry for at, entry in placed.items() if entry is not None}
+        if not entries:
+            return self.budget
+        acting = self._acting(list(entries.values()))
+        costs = [prices.cost(self._together(each.users_harmed), max(each.false_alarms)) for each in acting]
+        return self.budget * list(entries)[int(np.argmin(costs))]
+
+    def _together(self, harm: Sequence[float]) -> float:
+        """Return the harm of all scenarios as one number: their mean by how likely each is, or the worst."""
+        if not self.options.likely:
+            return max(harm)
+        weights = [self.options.likely.get(setting.name, 0.0) for setting in self.plan.settings]
+        return float(np.average(harm, weights=weights))
+
+    def _acting(self, entries: Sequence[dict[str, Any]]) -> list[_Acting]:
+        """Run entries on lanes A."""
+        blocks = run_lanes(self._plan_of(entries), self.options.run, first=LANES_A, count=self.lanes)
+        rows = [gather(each) for each in blocks]
+        found = []
+        for place in range(len(entries)):
+            mine = [each["policy"] == f"c{place}" for each in rows]
+            harmed = [float(each["users_harmed"][own & each["harmed"]].mean()) for each, own in zip(rows, mine, strict=True)]
+            alarms = [
+                float((each["action_time"][own & ~each["harmed"]] >= 0).mean()) for each, own in zip(rows, mine, strict=True)
+            ]
+            found.append(_Acting(harmed, alarms))
+        return found
 
     def _placed_at(self, candidate: _Candidate, runs: Sequence[QuietRun], line: _Line, budget: float) -> dict[str, Any] | None:
         """Return a candidate's entry at the thresholds that use a budget up on lanes A; None if no setting does."""
@@ -369,6 +440,18 @@ def _settings(policy: Policy, thresholds: Floats) -> dict[DataPath, float] | Non
         place = ("guardrails", index, "rule", guardrail.rule.key)
         found |= {(*place, name.rstrip("_")): value for name, value in settings.items()}
     return found
+
+
+def _check(plan: Plan, options: TuneOptions) -> None:
+    """Raise unless what is likely are scenarios of the plan, and prices are no less than nothing."""
+    unknown = sorted(set(options.likely) - {setting.name for setting in plan.settings})
+    if unknown:
+        raise SimlabError(f"the study has no scenario {unknown[0]!r}")
+    if options.likely and not (min(options.likely.values()) >= 0 and sum(options.likely.values()) > 0):
+        raise SimlabError("how likely scenarios are cannot be below 0, nor all of it 0")
+    prices = options.prices
+    if prices is not None and not (prices.user >= 0 and prices.false_stop >= 0 and 0 < prices.harmful < 1):
+        raise SimlabError("prices cannot be below 0, and the harmful share of rollouts is between 0 and 1")
 
 
 def _budget(plan: Plan, options: TuneOptions) -> float:

@@ -15,7 +15,7 @@ from simlab.cli import main
 from simlab.errors import EXIT_INCONCLUSIVE, SimlabError
 from simlab.plan import Plan, replanned
 from simlab.runner import Options, run_lanes, run_plan
-from simlab.tuning import LANES_A, LANES_B, TuneOptions, TuneResult, today_of, tune_plan
+from simlab.tuning import LANES_A, LANES_B, Prices, TuneOptions, TuneResult, _Tuning, today_of, tune_plan
 from tests.worlds import CUSUM, SCENARIO, changed, plan
 
 LANES = 60
@@ -154,3 +154,48 @@ def test_apply_writes_the_new_settings_and_keeps_comments(tmp_path: Path, monkey
     folder = tmp_path / "reports" / "checkout-canary-tune" / "latest"
     assert {"tune.json", "results.json", "report.html", "plan.json"} <= {path.name for path in folder.iterdir()}
     assert "filled: chosen" in (folder / "figures" / "frontier.svg").read_text()
+
+
+def test_apply_does_not_write_thresholds_of_another_study(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["simlab", "tune", "studies/checkout-canary", "--apply", "--set", "lanes.start=10"]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "--apply does not go with --set" in capsys.readouterr().err
+
+
+CHEAP_STOPS = Prices(user=10.0, false_stop=1.0, harmful=0.5)
+DEAR_STOPS = Prices(user=0.001, false_stop=1e6, harmful=0.5)
+
+
+def test_prices_choose_the_budget() -> None:
+    budgets = {}
+    for name, prices in (("cheap", CHEAP_STOPS), ("dear", DEAR_STOPS)):
+        (policy,) = tune_plan(studied(), replace(QUICK, prices=prices, lanes=200), command="simlab tune").policies
+        budgets[name] = policy.budget
+    # Where a false stop costs next to nothing more of them are bought, and the other way round.
+    assert budgets["dear"] < QUICK.budget < budgets["cheap"] <= 4 * QUICK.budget
+
+
+def test_what_is_likely_weighs_the_harm_that_is_compared() -> None:
+    tuning = _Tuning(studied(), replace(QUICK, likely={"small": 3.0, "worse": 1.0}), 0.2, LANES)
+    assert tuning._together([10.0, 50.0]) == 20.0
+    assert _Tuning(studied(), QUICK, 0.2, LANES)._together([10.0, 50.0]) == 50.0
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"likely": {"smal": 1.0}}, "no scenario 'smal'"),
+        ({"likely": {"small": -1.0}}, "cannot be below 0"),
+        ({"likely": {"small": 0.0}}, "nor all of it 0"),
+        ({"prices": Prices(1.0, -1.0, 0.5)}, "prices cannot be below 0"),
+        ({"prices": Prices(1.0, 1.0, 1.0)}, "between 0 and 1"),
+    ],
+)
+def test_weights_and_prices_that_mean_nothing_are_refused(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(SimlabError, match=problem):
+        tune_plan(studied(), replace(QUICK, **options))

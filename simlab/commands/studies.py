@@ -60,14 +60,17 @@ def run(study: str, workers: int, block: int, precision: str | None, fresh: bool
 @click.option("--policy", "policies", multiple=True, metavar="NAME", help="Tune this policy; all but references if not given.")
 @click.option("--try", "tries", multiple=True, metavar="PATH=[VALUE, ...]",
               help="Choose a setting, e.g. policies.NAME.guardrails.0.rule.cusum.k=[0.25, 0.5, 1].")  # fmt: skip
+@click.option("--likely", multiple=True, metavar="SCENARIO=WEIGHT", help="Compare mean harm by how likely it is, not the worst.")
+@click.option("--prices", type=float, nargs=3, metavar="USER STOP HARMFUL",
+              help="Of a harmed user, of a false stop; harmful share of rollouts: choose the cheapest budget.")  # fmt: skip
 @click.option("--apply", "apply", is_flag=True, help="Write the new settings to the STUDY file; comments stay.")
 @click.option("--workers", type=click.IntRange(1, 256), default=lambda: min(os.cpu_count() or 1, 8), help="Processes.")
 @out_option
 @override_option
 @as_json_option
 def tune(study: str, budget: float | None, confidence: float, lanes: int | None, policies: tuple[str, ...],
-         tries: tuple[str, ...], apply: bool, workers: int, out: Path | None, overrides: tuple[str, ...],
-         as_json: bool) -> int:  # fmt: skip
+         tries: tuple[str, ...], likely: tuple[str, ...], prices: tuple[float, float, float] | None, apply: bool, workers: int,
+         out: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:  # fmt: skip
     """Find for each policy of a STUDY the laxest thresholds that keep its false-alarm budget, and show what they change."""
     from simlab.files import atomic_write
     from simlab.output import append_log, point_latest, prepare, run_folder, write_tuning
@@ -76,15 +79,19 @@ def tune(study: str, budget: float | None, confidence: float, lanes: int | None,
     from simlab.report.tuning import print_tuning
     from simlab.runner import Options
     from simlab.shipped import shipped_path
-    from simlab.tuning import TuneOptions, tune_plan
+    from simlab.tuning import Prices, TuneOptions, tune_plan
     from simlab.yaml_edit import with_values
 
+    if apply and overrides:
+        raise click.UsageError("--apply does not go with --set: the thresholds would be for another study than the file")
     plan = load(study, overrides=overrides)
     unknown = sorted(set(policies) - {each.name for each in plan.study.policies})
     if unknown:
         raise SimlabError(f"the study has no policy {unknown[0]!r}")
     with shown_progress() as progress:
-        options = TuneOptions(budget, confidence, lanes, policies, tries, Options(workers=workers, progress=progress))
+        run_by = Options(workers=workers, progress=progress)
+        priced = None if prices is None else Prices(*prices)
+        options = TuneOptions(budget, confidence, lanes, policies, tries, run_by, dict(map(_weight, likely)), priced)
         result = tune_plan(plan, options)
     tuned = result.result.plan
     name = f"{plan.study.study}-tune"
@@ -125,6 +132,14 @@ def compare(before: Path, after: Path, fail_on: str | None, as_json: bool) -> in
     if not found.differences:
         return EXIT_INCONCLUSIVE
     return EXIT_FAILED if fail_on and found.regressions else EXIT_PASSED
+
+
+def _weight(given: str) -> tuple[str, float]:
+    name, _, weight = given.partition("=")
+    try:
+        return name, float(weight)
+    except ValueError:
+        raise click.UsageError(f"--likely {given!r}: write SCENARIO=WEIGHT") from None
 
 
 @contextmanager

@@ -48,6 +48,8 @@ def _print_policy(policy: TunedPolicy, result: TuneResult, console: Console) -> 
         console.print(escape(printable(f"  {render_path(change.path)}: {old} -> {change.new}")))
     if not policy.changes:
         console.print("  nothing to change")
+    if policy.budget != result.budget:
+        console.print(f"  the cheapest budget at the given prices: {policy.budget:.4g}")
     for scenario, found in policy.false_alarms.items():
         said = f"  {scenario}: false alarms {found.value:.2%}, at most {found.high:.2%} with confidence {found.confidence:.4g}"
         console.print(escape(printable(said)))
