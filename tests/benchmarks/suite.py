@@ -221,7 +221,9 @@ def first_alarms(rule: PageHinkley, values: Floats) -> Integers:
     numbers, valid, nothing = np.arange(lanes), np.ones((1, lanes), dtype=bool), np.ones((1, lanes))
     for look, value in enumerate(values):
         state, statistic, _ = rule.update(state, Observation(value, nothing, None, None, valid, look, numbers, 0))
-        found = np.where((statistic[0] >= rule.threshold) & (found < 0), look, found)
+        new = (statistic[0] >= rule.threshold) & (found < 0)
+        if new.any():
+            found[new] = look
     return found
 
 

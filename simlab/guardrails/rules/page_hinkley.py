@@ -94,12 +94,19 @@ class PageHinkley:
     def update(self, state: PageHinkleyState, seen: Observation) -> Step:
         """Take in one look: first the mean, then the sums."""
         looks = state.looks + 1.0
-        mean = state.mean + (seen.value - state.mean) / looks
+        # In place where an array is new, which at thousands of lanes is a quarter of the time.
+        mean = seen.value - state.mean
+        mean /= looks
+        mean += state.mean
         distance = seen.value - mean
-        rising = self.fading * state.rising + distance - self.delta
+        rising = self.fading * state.rising
+        rising += distance
+        rising -= self.delta
         lowest = np.minimum(state.lowest, rising)
         judged = looks >= self.min_looks
-        harm = judged * (rising - lowest)
+        harm = rising - lowest
+        if not judged.all():
+            harm *= judged
         if self.sides == 1:
             return Step(PageHinkleyState(looks, mean, rising, lowest, state.falling, state.highest), harm, worse=True)
         falling = self.fading * state.falling + distance + self.delta
