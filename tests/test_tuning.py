@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,12 +136,14 @@ def test_apply_writes_the_new_settings_and_keeps_comments(tmp_path: Path, monkey
     from simlab.shipped import scenarios_folder
 
     (tmp_path / "studies").mkdir()
-    for name in ("checkout-app-errors.yaml", "checkout-flapping.yaml", "studies/checkout-canary.yaml"):
-        (tmp_path / name).write_text((scenarios_folder() / name).read_text())
+    for name in ("checkout-app-errors.yaml", "checkout-flapping.yaml"):
+        (tmp_path / name).write_text(re.sub("(?m)^horizon: .*", "horizon: 7h", (scenarios_folder() / name).read_text()))
     study = tmp_path / "studies" / "checkout-canary.yaml"
-    before = study.read_text()
-    short = ("--set", "lanes.start=20", "--set", "lanes.cap=20", "--set", "scenarios.*.horizon=7h", "--workers", "1")
-    command = ["simlab", "tune", str(study), *short, "--lanes", "60", "--budget", "0.2", "--apply"]
+    before = re.sub(
+        r"\{start: \d+, cap: \d+\}", "{start: 20, cap: 20}", (scenarios_folder() / "studies" / study.name).read_text()
+    )
+    study.write_text(before)
+    command = ["simlab", "tune", str(study), "--lanes", "60", "--budget", "0.2", "--workers", "1", "--apply"]
     monkeypatch.setattr("sys.argv", command)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:

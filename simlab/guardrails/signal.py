@@ -213,7 +213,9 @@ class Signal(Watch):
         plain = self.compare is not None and self.unit == "request" and self.quantile is None
         squares = self._sums(look).squares if plain else None
         # A sum tells at once that everything is, which is nearly always so.
-        if np.isfinite(new.sum() + (0.0 if squares is None else squares.sum())):
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = new.sum() + (0.0 if squares is None else squares.sum())
+        if np.isfinite(total):
             return np.broadcast_to(np.True_, new.shape[1:])
         finite = np.isfinite(new).all(axis=0)
         return np.asarray(finite if squares is None else finite & np.isfinite(squares).all(axis=(0, 2)))
