@@ -1,10 +1,15 @@
-"""One lane of a scenario as an event log: who came when, in which arm, and what was measured, as nobody stopped it."""
+"""One lane of a scenario as an event log, with a recording file that describes it, so that it replays as it was.
+
+Who came when, in which arm, and what was measured, as nobody stopped it. Data are stamped with the tick in which they happened:
+of telemetry an event log shows what was lost and what came twice, and not how late it came.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,13 +21,31 @@ from simlab.guardrails.look import ARMS
 from simlab.personas import persona
 from simlab.response import ramp_plan
 from simlab.scenario import Scenario
+from simlab.ticks import format_duration, format_instant
 from simlab.world.aggregate import Watched
-from simlab.world.harms import Exposure
+from simlab.world.harms import NOT_YET, Exposure
 from simlab.world.individual import IndividualWorld
 from simlab.world.visits import counted
+from simlab.yaml_edit import yaml_of
 
 
-def event_log(scenario: Scenario, *, lane: int, seed: int, harmed: bool = True, personas: Sequence[str] = ()) -> pd.DataFrame:
+class EventLog(NamedTuple):
+    """One lane.
+
+    Attributes
+    ----------
+    rows : pandas.DataFrame
+        ``tick``, ``time`` (UTC), ``user``, ``segment``, ``arm``, ``opens`` (first of its session) and one column a metric, empty
+        where the request is no unit of it; a request that is reported twice has two rows.
+    onset : int or None
+        The tick from which on a harm changed anything.
+    """
+
+    rows: pd.DataFrame
+    onset: int | None
+
+
+def event_log(scenario: Scenario, *, lane: int, seed: int, harmed: bool = True, personas: Sequence[str] = ()) -> EventLog:
     """Return the requests of one lane that telemetry reports, in order of ticks, while the ramp goes as planned.
 
     Parameters
@@ -35,12 +58,6 @@ def event_log(scenario: Scenario, *, lane: int, seed: int, harmed: bool = True, 
         False for the harmless twin.
     personas : sequence of str
         Columns of `simlab.personas.Persona` to add; by default none, so that none could identify a person.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``tick``, ``time`` (UTC), ``user``, ``segment``, ``arm``, ``opens`` (first of its session), ``times`` (2 where it came
-        twice) and one column a metric, empty where the request is no unit of it.
     """
     watched = Watched(frozenset(scenario.metrics), first_seen=True)
     world = IndividualWorld(scenario, np.array([lane]), seed=seed, watched=watched)
@@ -61,17 +78,39 @@ def event_log(scenario: Scenario, *, lane: int, seed: int, harmed: bool = True, 
             "segment": np.array(world.segments, dtype=object)[visits.segment],
             "arm": np.array(ARMS, dtype=object)[arm],
             "opens": visits.opens,
-            "times": weight,
         }
-        ticks.append(pd.DataFrame(columns | measured)[weight > 0])
+        ticks.append(pd.DataFrame(columns | measured).loc[np.repeat(np.arange(len(arm)), weight)])
     found = pd.concat(ticks, ignore_index=True)
     who = {user: persona(seed, lane=lane, user=user) for user in found["user"].unique()} if personas else {}
     for column in personas:
         found[column] = found["user"].map({user: getattr(each, column) for user, each in who.items()})
-    return found
+    onset = int(path.onset[0])
+    return EventLog(found, None if onset == NOT_YET else onset)
 
 
-def write_event_log(log: pd.DataFrame, path: Path) -> None:
+def recording_of(scenario: Scenario, log: EventLog, *, file: str, about: str) -> str:
+    """Return the YAML of a recording file that describes an event log, which stands beside it in `file`."""
+    clock = scenario.clock
+    ends = clock.starts + clock.horizon * clock.tick
+    described: dict[str, object] = {
+        "recording": scenario.scenario,
+        "about": about,
+        "file": file,
+        "kind": "events",
+        "tick": format_duration(clock.tick),
+        "within": format_duration(clock.horizon * clock.tick),
+        "span": {"from": format_instant(clock.starts), "to": format_instant(ends)},
+        "arms": {"column": "arm", **{arm: arm for arm in ARMS}},
+        "segment": "segment",
+        "user": "user",
+        "values": {name: {"column": name, "worse": metric.worse} for name, metric in scenario.metrics.items()},
+    }
+    if log.onset is not None:
+        described["onsets"] = [format_instant(clock.starts + log.onset * clock.tick)]
+    return yaml_of(described)
+
+
+def write_event_log(log: EventLog, path: Path) -> None:
     """Write an event log to a Parquet file, whole or not at all.
 
     Raises
@@ -80,7 +119,7 @@ def write_event_log(log: pd.DataFrame, path: Path) -> None:
         If it cannot be written.
     """
     held = BytesIO()
-    log.to_parquet(held, index=False)
+    log.rows.to_parquet(held, index=False)
     atomic_write(path, held.getvalue())
 
 

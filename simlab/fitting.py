@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +29,7 @@ from simlab.world.aggregate import AggregateWorld, Watched
 from simlab.world.grafts import chances
 from simlab.world.reading import read_series
 from simlab.world.recording import Recording, Series
+from simlab.yaml_edit import yaml_of
 
 LANES = 40
 HARMONICS = 3
@@ -119,7 +119,7 @@ def fit(recording: str | Path, *, data: Path | None = None, traffic: str | None 
     recorded = _recorded(series, traffic, shares)
     held, left_out = _scenario(series, recorded, healthy)
     written = Document(f"{series.recording.recording}-fit", Path(f"{series.recording.recording}-fit.yaml"), held)
-    return Fit(_text(held), tuple(_compared(read_scenario(written), recorded, healthy)), tuple(left_out))
+    return Fit(yaml_of(held), tuple(_compared(read_scenario(written), recorded, healthy)), tuple(left_out))
 
 
 class _Recorded(NamedTuple):
@@ -338,13 +338,3 @@ def _minutes(milliseconds: int) -> str:
 def _time_of_day(milliseconds: float) -> str:
     minutes = round(milliseconds / 60_000) % 1440
     return f"{minutes // 60:02d}:{minutes % 60:02d}"
-
-
-def _text(held: dict[str, Any]) -> str:
-    from ruamel.yaml import YAML
-
-    yaml, out = YAML(), StringIO()
-    yaml.default_flow_style = False
-    yaml.width = 130
-    yaml.dump(held, out)
-    return out.getvalue()

@@ -243,6 +243,8 @@ def null_plan(replayed: ReplayPlan, options: NullOptions) -> NullPlan:
     series = setting.series
     if series.recording.kind == "cumulative":
         raise RecordingError("cumulative statistics cannot be resampled: the same users go on from one row to the next")
+    if setting.watched.by_user or setting.watched.first_seen or setting.watched.quantiles:
+        raise RecordingError("users first seen, sums over users and quantiles cannot be resampled: blocks are of sums by request")
     tick, cycle = series.clock.tick, DAY if options.cycle == "day" else WEEK
     healthy = timeline(series).healthy
     horizon, rest = divmod(options.horizon, tick)

@@ -18,7 +18,6 @@ from simlab.documents import Document, read_document
 from simlab.errors import FileErrors, Mistake
 from simlab.guardrails.look import Integers
 from simlab.guardrails.policy import Policy
-from simlab.guardrails.rule import Takes
 from simlab.metrics import DurationMetric, Proportion
 from simlab.reading_scenarios import read_scenario
 from simlab.scenario import Response, Rollout, Scenario, Telemetry
@@ -78,16 +77,7 @@ class ScenarioSetting:
     @cached_property
     def watched(self) -> Watched:
         """What any policy looks at."""
-        guardrails = [guardrail for policy in self.policies for guardrail in policy.guardrails]
-        metrics = frozenset(
-            name for guardrail in guardrails if guardrail.rule.takes is not Takes.NOTHING for name in guardrail.signal.metrics
-        )
-        return Watched(
-            metrics,
-            any(guardrail.signal.compare == "shares" for guardrail in guardrails),
-            frozenset(name for each in guardrails if each.signal.unit == "user" for name in each.signal.metrics),
-            frozenset(name for each in guardrails if each.signal.quantile is not None for name in each.signal.metrics),
-        )
+        return Watched.by((guardrail.signal, guardrail.rule) for policy in self.policies for guardrail in policy.guardrails)
 
     @property
     def lanes_at_once(self) -> int | None:

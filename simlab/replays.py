@@ -19,7 +19,6 @@ from simlab.engine import Block, Trace, simulate
 from simlab.errors import FileErrors, RecordingError
 from simlab.guardrails.look import Integers
 from simlab.guardrails.policy import Policy
-from simlab.guardrails.rule import Takes
 from simlab.hindsight import Blast, Swept, Timeline, alarming, blast, measure_alarms, sweep, timeline
 from simlab.measures.estimates import Estimate
 from simlab.results import Provenance, plain, provenance, typed_command
@@ -229,31 +228,23 @@ def load_replay(recording: str | Path, *, policies: str | Path, data: Path | Non
     """
     document = read_document(shipped_path(recording))
     described = read_settings(document, Recording)
-    series = read_series(described, document, data=data)
-    _refuse_outside(series)
     policy_document = read_document(shipped_path(policies))
     kind: type[Study] | type[Policies] = Study if "study" in policy_document.data else Policies
     entries = read_settings(policy_document, kind).policies
+    asked = Watched.by((entry, rule) for policy in entries for entry in policy.guardrails if (rule := entry.chosen) is not None)
+    series = read_series(described, document, data=data, watched=asked)
+    _refuse_outside(series)
+    segments = len(series.more.segments)
     horizon = series.clock.horizon * described.tick
-    watched = Watchable(f"recording {described.recording}", described.values, described.tick, horizon)
+    watched = Watchable(f"recording {described.recording}", described.values, described.tick, horizon, segments)
     found = check_policies(entries, policy_document, watched=watched)
     mistakes = [(policy_document.file, mistake) for mistake in found]
     mistakes += list(_not_recorded(entries, policy_document, described))
     if mistakes:
         raise FileErrors(mistakes)
     worse = {name: value.worse for name, value in described.values.items()}
-    built = build_policies(entries, worse=worse, tick=described.tick, segments=1)
-    metrics = {
-        name
-        for policy in built
-        for guardrail in policy.guardrails
-        if guardrail.rule.takes is not Takes.NOTHING
-        for name in guardrail.signal.metrics
-    }
-    by_user = {
-        name for policy in built for each in policy.guardrails if each.signal.unit == "user" for name in each.signal.metrics
-    }
-    setting = ReplaySetting(series, built, Watched(frozenset(metrics), first_seen=False, by_user=frozenset(by_user)))
+    built = build_policies(entries, worse=worse, tick=described.tick, segments=segments)
+    setting = ReplaySetting(series, built, asked)
     inputs = {"recording": document.data, "policies": policy_document.data, "samples": _digest(series), **own_rules(entries)}
     return ReplayPlan((setting,), inputs)
 
@@ -268,18 +259,19 @@ def _refuse_outside(series: Series) -> None:
 
 
 def _not_recorded(entries: Any, document: Document, recording: Recording) -> Iterator[tuple[str, Any]]:
-    """Yield a mistake for each guardrail that compares what was not recorded: arms, or who was assigned to them."""
+    """Yield a mistake for each guardrail that compares what was not recorded: arms, users, single values."""
+    events = recording.kind == "events"
     for index, policy in enumerate(entries):
         for number, entry in enumerate(policy.guardrails):
             problem = ""
-            if entry.compare == "shares":
-                problem = "the recording does not say who was first seen when, so that shares cannot be compared"
+            if entry.compare == "shares" and not (events and recording.user):
+                problem = "shares are of users; say the user column of an event log with arms"
             elif recording.arms is None and (entry.compare is not None or entry.of in {"treatment", "control"}):
                 problem = "this recording has no arms to compare; watch everyone"
-            if entry.quantile is not None:
-                problem = "the recording has sums only, no single durations"
-            elif entry.unit == "user" and recording.kind != "cumulative":
-                problem = "the recording does not know its users; cumulative statistics do, each user counted once"
+            if entry.quantile is not None and not events:
+                problem = "the recording has sums only, no single durations; an event log has them"
+            elif entry.unit == "user" and recording.kind != "cumulative" and not (events and recording.user):
+                problem = "the recording does not know its users: an event log's user column does, or cumulative statistics"
             if problem:
                 yield document.file, document.mistake(("policies", index, "guardrails", number), "signal", problem)
 
@@ -287,8 +279,8 @@ def _not_recorded(entries: Any, document: Document, recording: Recording) -> Ite
 def _digest(series: Series) -> str:
     """Return the SHA-256 of what was read: stamps, sums, onsets."""
     held = hashlib.sha256(series.stamps.tobytes())
-    for name in sorted(series.sums):
-        held.update(name.encode() + series.sums[name].tobytes())
+    for name in sorted(series.cells):
+        held.update(name.encode() + series.cells[name].tobytes())
     held.update(series.onsets.tobytes() + series.latest.tobytes())
     return held.hexdigest()
 

@@ -1,9 +1,11 @@
-"""Values of a YAML text replaced where they stand; comments, order and layout stay as they are."""
+"""YAML written: whole, or values of a text replaced where they stand, comments, order and layout staying as they are."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from io import StringIO
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
@@ -15,6 +17,15 @@ from simlab.yaml_text import read_yaml, render_path
 
 class EditError(SimlabError):
     """A value that cannot be put where it belongs without touching anything else."""
+
+
+def yaml_of(held: Mapping[str, Any]) -> str:
+    """Return plain data as YAML, keys in the order in which they are held."""
+    yaml, out = YAML(), StringIO()
+    yaml.default_flow_style = False
+    yaml.width = 130
+    yaml.dump(held, out)
+    return out.getvalue()
 
 
 def with_values(text: str, values: Mapping[DataPath, float | str]) -> str:

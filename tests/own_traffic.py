@@ -53,7 +53,14 @@ def series(values: np.ndarray, **described: object) -> Series:
     stamps = START + TICK * np.arange(1, len(values) + 1)
     none = np.zeros(0, dtype=np.int64)
     return Series(
-        recording, Clock(START, TICK, len(values)), stamps, {"level": sums}, none, none, np.ones(len(values), dtype=bool), {}
+        recording,
+        Clock(START, TICK, len(values)),
+        stamps,
+        {"level": sums[:, None]},
+        none,
+        none,
+        np.ones(len(values), dtype=bool),
+        {},
     )
 
 

@@ -227,7 +227,7 @@ def _series(name: str, values: Floats, labels: np.ndarray, *, start: int, tick: 
     every = np.ones(len(values), dtype=bool)
     latest = np.array([each.to for each in onsets], dtype=np.int64)
     clock = Clock(start, tick, len(values))
-    return Series(recording, clock, stamps, {"value": sums}, begins.astype(np.int64), latest, every, {})
+    return Series(recording, clock, stamps, {"value": sums[:, None]}, begins.astype(np.int64), latest, every, {})
 
 
 def _cloud_plan(series: Series) -> ReplayPlan:

@@ -174,7 +174,7 @@ def test_values_are_scaled_and_shifted(harm: str, chance: float | None, expected
     given = graft(HARM.replace("times: x1.5", harm).replace("6h", "0m")).harms[0]
     clock = harm_clock(given, clock=series(NUMBERED).clock, strata=strata_of_arms(None), lanes=np.arange(3), seed=1)
     sums = np.broadcast_to(np.array([10.0, 30.0, 100.0])[:, None, None], (3, 3, 3))
-    found = grafted(sums, clock, tick=0, chance=chance, up=True, armed=False)
+    found = grafted(sums[:, None], clock, tick=0, chance=chance, up=True, armed=False)[:, 0]
     np.testing.assert_allclose(found, np.broadcast_to(np.array(expected)[:, None, None], (3, 3, 3)))
 
 
@@ -193,7 +193,7 @@ def test_events_change_one_by_one(harm: str, up: bool, share: float) -> None:
     )
     events = np.random.default_rng(1).binomial(100, 0.1, (3, lanes)).astype(float)
     sums = np.stack([np.full((3, lanes), 100.0), events, events])
-    found = grafted(sums, clock, tick=0, chance=0.1, up=up, armed=True)
+    found = grafted(sums[:, None], clock, tick=0, chance=0.1, up=up, armed=True)[:, 0]
     assert (found[1] == found[2]).all()
     assert (found[1] % 1 == 0).all()
     np.testing.assert_array_equal(found[1, 1], events[1])  # nothing spills to control
@@ -204,7 +204,7 @@ def test_events_change_one_by_one(harm: str, up: bool, share: float) -> None:
 @pytest.mark.parametrize(
     ("harm", "problem"),
     [
-        ("times: x1.5, segment: app", "error[graft]: harms[0].segment: no segments were recorded"),
+        ("times: x1.5, segment: app", "error[graft]: harms[0].segment: a graft reaches all segments alike"),
         ("times: x1.5, turns_away: 5%", "error[graft]: harms[0].turns_away: changes what people do afterwards"),
         ("times: x1.5, drops_users: 5%", "error[graft]: harms[0].drops_users: changes who is seen"),
         ("times: x1.5, spill_to_control: 5%", "error[graft]: harms[0].spill_to_control: no control was recorded"),

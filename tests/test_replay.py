@@ -221,7 +221,7 @@ onsets: [2026-01-01T00:10:00Z]
         "watch: errors, compare: difference, rule: {shewhart: {sigmas: 4, sides: 1}}", "compare: shares, rule: {srm: {}}"
     )
     (tmp_path / "policies.yaml").write_text(shares)
-    with pytest.raises(FileErrors, match="who was first seen when"):
+    with pytest.raises(FileErrors, match="shares are of users"):
         replayed(tmp_path)
 
 

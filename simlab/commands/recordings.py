@@ -147,17 +147,25 @@ def fit(recording: str, data: Path | None, traffic: str | None, shares: tuple[st
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the study that the lane belongs to.")
 @click.option("--twin", is_flag=True, help="Record the harmless twin.")
 @click.option("--persona", "personas", multiple=True, type=click.Choice(PERSONA_COLUMNS), help="Add a made-up column.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The Parquet file to write.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The .parquet to write, with a .yaml that describes it.",
+)
 @override_option
 def record(
     scenario: str, lane: int, seed: int, twin: bool, personas: tuple[str, ...], out: Path, overrides: tuple[str, ...]
 ) -> int:
     """Write one lane of a SCENARIO with users one by one as an event log, with no guardrail in the way."""
     from simlab.documents import read_document
-    from simlab.event_log import check_recordable, event_log, write_event_log
+    from simlab.event_log import check_recordable, event_log, recording_of, write_event_log
+    from simlab.files import atomic_write
     from simlab.reading_scenarios import read_scenario
     from simlab.shipped import shipped_path
 
+    if out.suffix != ".parquet":
+        raise click.UsageError("--out must end with .parquet; a recording file that describes it goes beside it")
     document = read_document(shipped_path(scenario))
     for override in overrides:
         document = document.with_override(override)
@@ -165,5 +173,9 @@ def record(
     check_recordable(made, document)
     log = event_log(made, lane=lane, seed=seed, harmed=not twin, personas=personas)
     write_event_log(log, out)
-    click.echo(printable(f"{out}: {len(log):,} requests of {log['user'].nunique():,} users"))
+    about = f"Lane {lane} of seed {seed}{', the harmless twin,' if twin else ''} of a generated world, as nobody stopped it"
+    described = out.with_suffix(".yaml")
+    atomic_write(described, recording_of(made, log, file=out.name, about=about))
+    click.echo(printable(f"{out}: {len(log.rows):,} requests of {log.rows['user'].nunique():,} users"))
+    click.echo(printable(f"{described}: describes it; simlab replay {described} --policies ..."))
     return EXIT_PASSED

@@ -10,7 +10,7 @@ draws never move.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -20,6 +20,8 @@ import numpy as np
 from scipy.special import gammaincinv, ndtr
 
 from simlab.guardrails.look import Bools, Floats, Integers, Sums
+from simlab.guardrails.rule import Rule, Takes
+from simlab.guardrails.watch import Watch
 from simlab.metrics import AmountMetric, DurationMetric, Metric, Proportion
 from simlab.scenario import Scenario
 from simlab.streams import stream_key, uniforms
@@ -92,6 +94,17 @@ class Watched:
     first_seen: bool
     by_user: frozenset[str] = frozenset()
     quantiles: frozenset[str] = frozenset()
+
+    @classmethod
+    def by(cls, watches: Iterable[tuple[Watch, Rule]]) -> Watched:
+        """Return what watches, each with the rule that is given it, look at."""
+        every = list(watches)
+        return cls(
+            frozenset(name for watch, rule in every if rule.takes is not Takes.NOTHING for name in watch.metrics),
+            any(watch.compare == "shares" for watch, _ in every),
+            frozenset(name for watch, _ in every if watch.unit == "user" for name in watch.metrics),
+            frozenset(name for watch, _ in every if watch.quantile is not None for name in watch.metrics),
+        )
 
 
 class AggregateWorld:

@@ -70,7 +70,7 @@ def mistakes_in_graft(graft: Graft, document: Document, recording: Recording, *,
 def _refusals(harm: Harm, recording: Recording) -> Iterator[tuple[str, str]]:
     """Yield what a pointwise change cannot be, by the key that asks for it."""
     if harm.segment is not None:
-        yield "segment", "no segments were recorded"
+        yield "segment", "a graft reaches all segments alike"
     if harm.onset.at is None:
         yield "onset", f"an onset that waits for the ramp {_FEEDBACK}"
     if isinstance(harm, CliffHarm):
@@ -83,11 +83,11 @@ def _refusals(harm: Harm, recording: Recording) -> Iterator[tuple[str, str]]:
 
 
 def grafted(sums: Floats, clock: HarmClock, *, tick: int, chance: float | None, up: bool, armed: bool) -> Floats:
-    """Return the sums of a tick as the harm would have left them, float64[3, arms, lanes].
+    """Return the sums of a tick as the harm would have left them, float64[3, segments, arms, lanes].
 
     Parameters
     ----------
-    sums : float64[3, arms, lanes]
+    sums : float64[3, segments, arms, lanes]
         Observations, total and sum of squares as recorded.
     clock : HarmClock
         The harm's.
@@ -111,7 +111,8 @@ def grafted(sums: Floats, clock: HarmClock, *, tick: int, chance: float | None, 
         shifted = total * factor + observations * amount
         return np.stack([observations, shifted, squares * factor**2 + 2 * amount * factor * total + observations * amount**2])
     key = stream_key(clock.seed, f"{clock.stream}.graft")
-    drawn = np.stack([uniforms(key, tick, lanes, cell=arm) for arm in range(len(ARMS))])
+    cells = range(len(total) * len(ARMS))
+    drawn = np.stack([uniforms(key, tick, lanes, cell=cell) for cell in cells]).reshape(total.shape)
     change = np.clip(chance * factor + amount, 0.0, 1.0) - chance
     more = binomial_quantiles(drawn, (observations - total).astype(np.int64), np.clip(change / max(1 - chance, 1e-12), 0.0, 1.0))
     less = binomial_quantiles(drawn, total.astype(np.int64), np.clip(-change / max(chance, 1e-12), 0.0, 1.0))

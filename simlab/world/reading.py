@@ -14,16 +14,19 @@ from simlab.documents import Document
 from simlab.errors import FileErrors, Mistake, RecordingError
 from simlab.guardrails.look import ARMS, CONTROL, OUTSIDE, TREATMENT, Bools, Floats, Integers
 from simlab.ticks import Clock, format_duration
+from simlab.world.aggregate import Watched
+from simlab.world.events import MAX_TICKS, EventSums, Summed
 from simlab.world.prometheus import Prometheus, query_range, refuse_other_staleness
 from simlab.world.queries import problem_of
-from simlab.world.recording import OnsetFile, Recording, Series
+from simlab.world.recording import More, OnsetFile, Recording, Series
 from simlab.world.rows import Rows, columns_of, read_rows, rows_told
 
-MAX_TICKS = 1_000_000
-_MERGED = 8
+_NOTHING_MORE = Watched(frozenset(), first_seen=False)
 
 
-def read_series(recording: Recording, document: Document, *, data: Path | None = None) -> Series:
+def read_series(
+    recording: Recording, document: Document, *, data: Path | None = None, watched: Watched = _NOTHING_MORE
+) -> Series:
     """Return the data of a recording.
 
     Parameters
@@ -34,6 +37,8 @@ def read_series(recording: Recording, document: Document, *, data: Path | None =
         That file; data stand beside it unless `data` says otherwise.
     data : Path, optional
         Folder of the data.
+    watched : Watched
+        What is asked of an event log beyond sums: quantiles, users first seen, sums over users.
 
     Raises
     ------
@@ -53,9 +58,11 @@ def read_series(recording: Recording, document: Document, *, data: Path | None =
     if recording.prometheus is not None:
         placed = _read_prometheus(recording.prometheus, recording)
     else:
-        placed = _read_events(folder, recording) if recording.kind == "events" else _read_samples(folder, recording)
+        events = recording.kind == "events"
+        placed = _read_events(folder, recording, watched) if events else _read_samples(folder, recording)
     onsets = _onsets(recording, folder)
-    return Series(recording, placed.clock, placed.stamps, placed.sums, onsets[:, 0], onsets[:, 1], placed.supported, placed.rows)
+    clock, stamps, cells, supported, rows, more = placed
+    return Series(recording, clock, stamps, cells, onsets[:, 0], onsets[:, 1], supported, rows, more)
 
 
 def _mistakes(recording: Recording, document: Document) -> Iterator[Mistake]:
@@ -91,10 +98,23 @@ def _mistakes_of_kind(recording: Recording, document: Document) -> Iterator[Mist
             "cumulative statistics hold all exposures, real or not" if kind == "cumulative" else "a Prometheus has no columns"
         )
         yield document.mistake(("support",), "kind", problem)
-    if arms is not None and kind == "series":
+    yield from _mistakes_of_log(recording, document)
+
+
+def _mistakes_of_log(recording: Recording, document: Document) -> Iterator[Mistake]:
+    """Yield what only an event log can have, and what it needs."""
+    arms, span, events = recording.arms, recording.span, recording.kind == "events"
+    if arms is not None and recording.kind == "series":
         yield document.mistake(("arms",), "kind", "a metric series has no arms")
-    if arms is not None and kind == "events" and arms.column is None:
+    if arms is not None and events and arms.column is None:
         yield document.mistake(("arms",), "kind", "an event log needs the column that names the arm")
+    if arms is not None and arms.outside is not None and not events:
+        yield document.mistake(("arms", "outside"), "kind", "goes with an event log")
+    for key in ("segment", "user", "span"):
+        if getattr(recording, key) is not None and not events:
+            yield document.mistake((key,), "kind", "goes with an event log")
+    if span is not None and span.to <= span.from_:
+        yield document.mistake(("span",), "order", "must not end before it begins")
 
 
 class _Placed(NamedTuple):
@@ -102,9 +122,10 @@ class _Placed(NamedTuple):
 
     clock: Clock
     stamps: Integers
-    sums: dict[str, Floats]
+    cells: dict[str, Floats]
     supported: Bools
     rows: dict[str, int]
+    more: More = More()
 
 
 def _read_samples(folder: Path, recording: Recording) -> _Placed:
@@ -195,7 +216,7 @@ def _on_grid(
     supported = np.ones(clock.horizon, dtype=bool)
     if real is not None:
         supported[place] = real
-    return _Placed(clock, stamps, sums, supported, counts)
+    return _Placed(clock, stamps, {name: each[:, None] for name, each in sums.items()}, supported, counts)
 
 
 def _put_samples(sums: Floats, samples: Floats, place: Integers) -> None:
@@ -228,25 +249,10 @@ def _clock(start: int, ticks: int, recording: Recording) -> Clock:
     return Clock(start, recording.tick, ticks)
 
 
-class _Summed(NamedTuple):
-    """Sums of events at some ticks.
-
-    Attributes
-    ----------
-    ticks : int64[n]
-        Since 1970, in order.
-    sums : float64[n, metrics, 3, arms]
-        Of each.
-    """
-
-    ticks: Integers
-    sums: Floats
-
-
-def _read_events(folder: Path, recording: Recording) -> _Placed:
-    """Return an event log summed by tick, whatever the order of its rows."""
+def _read_events(folder: Path, recording: Recording, watched: Watched) -> _Placed:
+    """Return an event log summed by tick."""
     counts = {"read": 0, "left_out": 0, "of_neither_arm": 0, "without_a_value": 0}
-    waiting: list[_Summed] = []
+    events = EventSums(tuple(recording.values), tick=recording.tick, watched=watched)
     for rows in read_rows(folder, recording):
         values = np.stack([rows.numbers[str(value.column)] for value in recording.values.values()])
         if np.isinf(values).any():
@@ -256,47 +262,54 @@ def _read_events(folder: Path, recording: Recording) -> _Placed:
             counts["exposure_not_real"] = counts.get("exposure_not_real", 0) + int((~rows.real).sum())
             # Counted once more as a metric of its own, so that a tick without any real exposure is known as such.
             values = np.where(rows.real, np.concatenate([values, np.ones((1, len(rows.real)))]), np.nan)
-        taken = rows.arms >= 0
+        inside = _inside(rows.times, recording)
+        taken = (rows.arms >= 0) & inside
         counts["read"] += rows.read
         counts["left_out"] += rows.read - len(rows.times)
-        counts["of_neither_arm"] += int((~taken).sum())
-        waiting.append(_sum_by_tick(rows.times[taken] // recording.tick, rows.arms[taken], values[:, taken]))
-        if len(waiting) == _MERGED:
-            waiting = [_merged(waiting)]
-    summed = _merged(waiting)
-    if not len(summed.ticks):
-        raise RecordingError(f"{recording.source}: no event is left; look at where and arms")
-    first = int(summed.ticks[0])
-    clock = _clock(first * recording.tick, int(summed.ticks[-1]) - first + 1, recording)
-    placed = np.zeros((*summed.sums.shape[1:], clock.horizon))
-    placed[..., summed.ticks - first] = np.moveaxis(summed.sums, 0, -1)
-    stamps = clock.starts + recording.tick * np.arange(1, clock.horizon + 1)
+        counts["of_neither_arm"] += int((rows.arms < 0).sum())
+        if recording.span is not None:
+            counts["outside_the_span"] = counts.get("outside_the_span", 0) + int((~inside).sum())
+        try:
+            events.add(rows.taken(taken), values[:, taken])
+        except RecordingError as error:
+            raise RecordingError(f"{recording.source}: {error}") from None
+    summed = events.done()
+    if summed is None:
+        raise RecordingError(f"{recording.source}: no event is left; look at where, span and arms")
+    return _placed(summed, events.segments, recording, watched, counts)
+
+
+def _inside(times: Integers, recording: Recording) -> Bools:
+    span = recording.span
+    return np.ones(len(times), dtype=bool) if span is None else (times >= span.from_) & (times < span.to)
+
+
+def _placed(summed: Summed, segments: tuple[str, ...], recording: Recording, watched: Watched, counts: dict[str, int]) -> _Placed:
+    """Return sums of events on the grid, which goes from the first event to the last one, or as far as the log is said to go."""
+    tick, span = recording.tick, recording.span
+    first, last = int(summed.ticks[0]), int(summed.ticks[-1])
+    if span is not None:
+        first, last = span.from_ // tick, (span.to - 1) // tick
+    clock = _clock(first * tick, last - first + 1, recording)
+
+    def on_grid(values: Floats) -> Floats:
+        found = np.zeros((*values.shape[1:], clock.horizon))
+        found[..., summed.ticks - first] = np.moveaxis(values, 0, -1)
+        return found
+
+    stamps = clock.starts + tick * np.arange(1, clock.horizon + 1)
     counts["ticks_without_a_row"] = clock.horizon - len(summed.ticks)
     supported = np.ones(clock.horizon, dtype=bool)
     if recording.support is not None:
-        supported[summed.ticks - first] = summed.sums[:, -1, 0].sum(axis=-1) > 0
-    return _Placed(clock, stamps, dict(zip(recording.values, placed, strict=False)), supported, counts)
-
-
-def _sum_by_tick(ticks: Integers, arms: Integers, values: Floats) -> _Summed:
-    held, place = np.unique(ticks, return_inverse=True)
-    sums = np.zeros((len(held), len(values), 3, len(ARMS)))
-    for metric, samples in enumerate(values):
-        known = ~np.isnan(samples)
-        cell = place[known] * len(ARMS) + arms[known]
-        for order in range(3):
-            total = np.bincount(cell, samples[known] ** order, minlength=len(held) * len(ARMS))
-            sums[:, metric, order] = total.reshape(len(held), len(ARMS))
-    return _Summed(held, sums)
-
-
-def _merged(parts: list[_Summed]) -> _Summed:
-    ticks, place = np.unique(np.concatenate([part.ticks for part in parts]), return_inverse=True)
-    if len(ticks) > MAX_TICKS:
-        raise RecordingError(f"events fall on more than {MAX_TICKS:,} ticks; give a larger tick")
-    sums = np.zeros((len(ticks), *parts[0].sums.shape[1:]))
-    np.add.at(sums, place, np.concatenate([part.sums for part in parts]))
-    return _Summed(ticks, sums)
+        supported[summed.ticks - first] = summed.sums[:, -1, 0].sum(axis=(1, 2)) > 0
+    cells = dict(zip(recording.values, on_grid(summed.sums), strict=False))
+    more = More(
+        segments,
+        dict(zip(sorted(watched.quantiles), on_grid(summed.buckets), strict=True)),
+        on_grid(summed.first_seen) if watched.first_seen and recording.user is not None else None,
+        dict(zip(sorted(watched.by_user), on_grid(summed.users), strict=True)),
+    )
+    return _Placed(clock, stamps, cells, supported, counts, more)
 
 
 def _refuse_bad(times: Integers, numbers: Mapping[str, Floats], number: Integers, recording: Recording) -> None:

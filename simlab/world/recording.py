@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -65,12 +67,16 @@ class ValueColumn:
 
 @settings
 class Arms:
-    """What the data call the arms: values of a `column` of an event log, or parts of the columns' names. `share`: treatment's."""
+    """What the data call the arms: values of a `column` of an event log, or parts of the columns' names. `share`: treatment's.
+
+    Rows of an event log that are `outside`, in neither arm, count for everyone; other rows are left out, and counted.
+    """
 
     treatment: Text
     control: Text
     column: Text | None = None
     share: Annotated[Share, Gt(0), Lt(1)] = 0.5
+    outside: Text | None = None
 
 
 @settings
@@ -84,7 +90,7 @@ class OnsetFile:
 
 @settings
 class Between:
-    """An onset of which only an interval is known."""
+    """A time from one moment to another: that of an onset of which no more is known, or of a log."""
 
     from_: Instant
     to: Instant
@@ -147,6 +153,11 @@ class Recording:
     support : str, optional
         The column that says of each row whether its exposure was real (1 or true) and not filled in, mirrored or planned (0,
         false or nothing). What was not is no evidence: it is left out, and counted.
+    segment, user : str, optional
+        Columns of an event log: where a row belongs, and whose it is. What is judged user by user wants rows in order of time.
+    span : Between, optional
+        From when until when an event log was kept: a time without rows is then known to have been quiet. Otherwise it goes from
+        its first row to its last one.
     repair : tuple of {"sort", "first_of_duplicates"}
         Stated repairs; what they touch is counted. Otherwise such rows are errors.
     """
@@ -164,6 +175,9 @@ class Recording:
     arms: Arms | None = None
     where: dict[str, str | int] | None = None
     support: Text | None = None
+    segment: Text | None = None
+    user: Text | None = None
+    span: Between | None = None
     onsets: tuple[Instant | Between, ...] | OnsetFile = ()
     masks: tuple[Mask, ...] = ()
     gaps: Literal["refuse", "unknown"] = "refuse"
@@ -174,6 +188,27 @@ class Recording:
     def source(self) -> str:
         """The file, the address of the server, or that it is a query."""
         return self.file or (self.prometheus.url if self.prometheus else "query")
+
+
+class More(NamedTuple):
+    """What an event log can tell beyond sums over everyone.
+
+    Attributes
+    ----------
+    segments : tuple of str
+        Their names, in order.
+    buckets : dict of str to float64[buckets, segments, arms, ticks]
+        Of metrics of which a quantile is watched.
+    first_seen : float64[1, segments, 2, ticks] or None
+        Users seen for the first time, in either arm.
+    users : dict of str to float64[terms, segments, 2, ticks]
+        By how much the sums over users of `UserSums` grew, of metrics judged user by user.
+    """
+
+    segments: tuple[str, ...] = ("everyone",)
+    buckets: Mapping[str, Floats] = MappingProxyType({})
+    first_seen: Floats | None = None
+    users: Mapping[str, Floats] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -188,31 +223,50 @@ class Series:
         Tick 0 ends at the first stamp of a series; in an event log ticks are whole multiples of a tick since 1970.
     stamps : int64[ticks]
         Milliseconds since 1970 at which each tick's value was known; where there is none, the end of the tick.
-    sums : dict of str to float64[3, arms, ticks]
-        By metric: observations, total and sum of squares by arm; zero where there is no sample.
+    cells : dict of str to float64[3, segments, arms, ticks]
+        By metric: observations, total and sum of squares; zero where there is no sample.
     onsets, latest : int64[onsets]
         Milliseconds since 1970 of the earliest and the latest moment at which each onset can have been, in order.
     supported : bool[ticks]
         False where there are rows, but none of a real exposure.
     rows : dict of str to int
         How many rows were read, left out, repaired or without a value.
+    more : More
+        What an event log can tell.
     """
 
     recording: Recording
     clock: Clock
     stamps: Integers
-    sums: dict[str, Floats]
+    cells: dict[str, Floats]
     onsets: Integers
     latest: Integers
     supported: Bools
     rows: dict[str, int]
+    more: More = More()  # noqa: RUF009
+
+    @cached_property
+    def sums(self) -> dict[str, Floats]:
+        """Observations, total and sum of squares of all segments together, float64[3, arms, ticks]."""
+        return {name: cells.sum(axis=1) for name, cells in self.cells.items()}
 
 
 class RecordedNoise(NamedTuple):
-    """The sums of one tick by metric, float64[3, arms, lanes]."""
+    """What was recorded of one tick.
+
+    Attributes
+    ----------
+    tick : int
+        The tick.
+    sums : mapping of str to float64[3, segments, arms, lanes]
+        Observations, total and sum of squares by metric.
+    more : More
+        As `More` has it, of this tick alone: lanes in the place of ticks.
+    """
 
     tick: int
     sums: Mapping[str, Floats]
+    more: More = More()
 
 
 _NOBODY = Strata(np.array([0.0, 1.0]), np.array([0]), np.array([1]), np.zeros((1, 2)))
@@ -222,23 +276,32 @@ def strata_of_arms(arms: Arms | None) -> Strata:
     """Return the one position of a recording: nobody in an arm of ours, or the two arms as they were planned."""
     if arms is None:
         return _NOBODY
-    return Strata(np.array([0.0, arms.share, 1.0]), np.array([1]), np.array([1]), np.array([[arms.share, 1 - arms.share]]))
+    # As if a first step had assigned everybody before the recording began: at both positions the arms are the same.
+    both = np.array([1, 1])
+    return Strata(np.array([0.0, arms.share, 1.0]), both, both, np.array([[arms.share, 1 - arms.share]] * 2))
 
 
 class RecordingWorld:
-    """A world that is read: one lane, one segment, nobody exposed by us."""
-
-    segments = ("everyone",)
+    """A world that is read: one lane, nobody exposed by us."""
 
     def __init__(self, series: Series, watched: Watched) -> None:
         self.series = series
+        self.segments = series.more.segments
         self.clock = series.clock
         self.watched = watched
         self.strata = strata_of_arms(series.recording.arms)
 
     def draw(self, tick: int) -> RecordedNoise:
         """Return what was recorded of a tick."""
-        return RecordedNoise(tick, {name: sums[:, :, tick, None] for name, sums in self.series.sums.items()})
+        series, more, at = self.series, self.series.more, np.s_[..., tick, None]
+        sums = {name: cells[at] for name, cells in series.cells.items()}
+        if series.recording.kind == "cumulative":
+            users = {name: _growth(sums[name]) for name in self.watched.by_user}
+        else:
+            users = {name: each[at] for name, each in more.users.items()}
+        seen = None if more.first_seen is None else more.first_seen[at]
+        buckets = {name: each[at] for name, each in more.buckets.items()}
+        return RecordedNoise(tick, sums, More(more.segments, buckets, seen, users))
 
     def begin(self, *, harmed: bool) -> RecordedPath:  # noqa: ARG002
         """Return the one factual path."""
@@ -247,8 +310,8 @@ class RecordingWorld:
 
 def _growth(sums: Floats) -> Floats:
     """Return by how much the sums over users of 1, Y, N, Y^2, N^2 and YN grew, float64[6, 1, 2, lanes]; each user is one unit."""
-    users, total, squares = sums[:, [TREATMENT, CONTROL]]
-    return np.stack([users, total, users, squares, users, total])[:, None]
+    users, total, squares = sums[:, :, [TREATMENT, CONTROL]]
+    return np.stack([users, total, users, squares, users, total])
 
 
 class RecordedPath:
@@ -261,8 +324,8 @@ class RecordedPath:
 
     def advance(self, noise: RecordedNoise, exposure: Exposure) -> Increments:  # noqa: ARG002
         """Return the sums of the tick; where nothing was recorded there is no observation."""
-        users = {name: _growth(noise.sums[name]) for name in sorted(self.watched.by_user)}
-        return Increments({name: Sums(*noise.sums[name][:, None]) for name in sorted(self.watched.metrics)}, None, users)
+        sums = {name: Sums(*noise.sums[name]) for name in sorted(self.watched.metrics)}
+        return Increments(sums, noise.more.first_seen, noise.more.users, noise.more.buckets)
 
     def truth(self, tick: int) -> Bools:  # noqa: ARG002
         """Return that nothing is known to be under way: nobody can be asked."""

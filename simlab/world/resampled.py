@@ -122,7 +122,7 @@ class Resampling:
 
 
 class ResampledWorld:
-    """Lanes of resampled time: one segment, nobody exposed by us.
+    """Lanes of resampled time: nobody exposed by us.
 
     Parameters
     ----------
@@ -138,12 +138,11 @@ class ResampledWorld:
         Grafted on the harmed lanes.
     """
 
-    segments = ("everyone",)
-
     def __init__(
         self, resampling: Resampling, watched: Watched, lanes: Integers, *, seed: int, harms: tuple[Harm, ...] = ()
     ) -> None:
         self.resampling = resampling
+        self.segments = resampling.series.more.segments
         self.watched = watched
         self.lanes = lanes
         self.seed = seed
@@ -166,8 +165,8 @@ class ResampledWorld:
             if due.any():
                 self._jump(tick, due)
                 self._left = np.where(due, self.resampling.block, self._left)
-        sums = self.resampling.series.sums
-        return RecordedNoise(tick, {name: sums[name][:, :, self._source] for name in sorted(self.watched.metrics)})
+        cells = self.resampling.series.cells
+        return RecordedNoise(tick, {name: cells[name][..., self._source] for name in sorted(self.watched.metrics)})
 
     def begin(self, *, harmed: bool) -> RecordedPath:
         """Return a path, with the grafted harms or without."""
@@ -219,5 +218,5 @@ class GraftedPath(RecordedPath):
                 armed=recording.arms is not None,
             )
             self.onset = np.where(on, np.minimum(self.onset, noise.tick), self.onset)
-            self.harm_units[name] = self.harm_units[name] + np.abs(sums[name][1] - before[1]).sum(axis=0)
+            self.harm_units[name] = self.harm_units[name] + np.abs(sums[name][1] - before[1]).sum(axis=(0, 1))
         return super().advance(noise._replace(sums=sums), exposure)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simlab.errors import RecordingError
 from simlab.guardrails.look import CONTROL, OUTSIDE, TREATMENT, Bools, Floats, Integers
@@ -37,6 +38,8 @@ class Rows(NamedTuple):
         Index in `ARMS`; -1 for a row of neither arm.
     real : bool[rows]
         Whether the exposure was.
+    segment, user : object[rows] or None
+        As text; None where the recording names no such column.
     read : int
         Rows read for these.
     """
@@ -46,7 +49,22 @@ class Rows(NamedTuple):
     numbers: dict[str, Floats]
     arms: Integers
     real: Bools
+    segment: NDArray[np.object_] | None
+    user: NDArray[np.object_] | None
     read: int
+
+    def taken(self, chosen: Bools) -> Rows:
+        """Return the chosen rows, bool[rows]."""
+        return Rows(
+            number=self.number[chosen],
+            times=self.times[chosen],
+            numbers={name: values[chosen] for name, values in self.numbers.items()},
+            arms=self.arms[chosen],
+            real=self.real[chosen],
+            segment=None if self.segment is None else self.segment[chosen],
+            user=None if self.user is None else self.user[chosen],
+            read=self.read,
+        )
 
 
 def read_rows(folder: Path, recording: Recording) -> Iterator[Rows]:
@@ -62,7 +80,8 @@ def read_rows(folder: Path, recording: Recording) -> Iterator[Rows]:
     arm_column = recording.arms.column if recording.arms else None
     time = recording.time
     support = recording.support
-    others = (*where, *(name for name in (arm_column, support) if name), *([] if time.unit else [time.column]))
+    named = (arm_column, support, recording.segment, recording.user)
+    others = (*where, *(name for name in named if name), *([] if time.unit else [time.column]))
     wanted = Wanted((*numbers, *([time.column] if time.unit else [])), others, booleans=recording.kind == "events")
     query = recording.duckdb
     for batch in query_batches(query, folder, wanted) if query else batches(folder / recording.source, wanted):
@@ -78,6 +97,8 @@ def read_rows(folder: Path, recording: Recording) -> Iterator[Rows]:
             numbers={name: np.asarray(taken[name].to_numpy(zero_copy_only=False), dtype=float) for name in numbers},
             arms=_arms(taken[arm_column], recording.arms) if arm_column and recording.arms else np.full(len(place), OUTSIDE),
             real=_real(taken[support], recording, batch.first + place + 1) if support else np.ones(len(place), dtype=bool),
+            segment=_names(taken, recording.segment, recording, batch.first + place + 1),
+            user=_names(taken, recording.user, recording, batch.first + place + 1),
             read=rows,
         )
 
@@ -96,7 +117,19 @@ def _equals(column: Any, value: str | int) -> Bools:
 
 def _arms(column: Any, arms: Arms) -> Integers:
     held = column.to_pandas().astype(str)
-    return np.where(held == arms.treatment, TREATMENT, np.where(held == arms.control, CONTROL, -1)).astype(np.int64)
+    others = np.where(held == arms.outside, OUTSIDE, -1)
+    return np.where(held == arms.treatment, TREATMENT, np.where(held == arms.control, CONTROL, others)).astype(np.int64)
+
+
+def _names(taken: dict[str, Any], name: str | None, recording: Recording, number: Integers) -> NDArray[np.object_] | None:
+    """Return a column as text; a row without a name is refused."""
+    if name is None:
+        return None
+    column = taken[name]
+    if column.null_count:
+        unnamed = number[np.asarray(column.is_null())]
+        raise RecordingError(f"{recording.source}: {rows_told(f'{name} is empty', unnamed)}")
+    return np.asarray(column.to_pandas().astype(str), dtype=object)
 
 
 def _real(column: Any, recording: Recording, number: Integers) -> Bools:

@@ -71,7 +71,7 @@ def lane_by_minute() -> pd.DataFrame:
     """Return what a lane's event log counts in each minute by arm: requests and those that failed."""
     users = {**SCENARIO["users"], "count": 2000, "detail": "individual"}
     made = scenario(users=users, starts=START.isoformat(), tick="1m", traffic={"requests": "300/m"})
-    log = event_log(made, lane=1, seed=7)
+    log = event_log(made, lane=1, seed=7).rows
     counted = log.dropna(subset=["errors"])
     by_minute = counted.groupby(["tick", "arm"])["errors"].agg(requests="count", requests_failed="sum").reset_index()
     return by_minute[~by_minute["tick"].isin(SILENT)]
