@@ -16,12 +16,13 @@ import simpy
 from simlab.guardrails.ladder import Ladder, LadderRecorder
 from simlab.guardrails.look import Bools, Decision, Floats, Integers
 from simlab.guardrails.policy import Policy
-from simlab.response import Responder, ramp_plan
+from simlab.response import Responder
 from simlab.scenario import Response, Rollout, Telemetry
 from simlab.telemetry import Pipeline, TelemetryNoise
 from simlab.ticks import Clock
 from simlab.world.aggregate import Increments, Watched
 from simlab.world.harms import NOT_YET, Exposure
+from simlab.world.ramp import ramp_plan
 from simlab.world.strata import Strata
 
 

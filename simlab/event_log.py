@@ -19,12 +19,12 @@ from simlab.errors import FileErrors
 from simlab.files import atomic_write
 from simlab.guardrails.look import ARMS
 from simlab.personas import persona
-from simlab.response import ramp_plan
 from simlab.scenario import Scenario
 from simlab.ticks import format_duration, format_instant
 from simlab.world.aggregate import Watched
 from simlab.world.harms import NOT_YET, Exposure
 from simlab.world.individual import IndividualWorld
+from simlab.world.ramp import ramp_plan
 from simlab.world.visits import counted
 from simlab.yaml_edit import yaml_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Lt, MinLen
+from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic import Discriminator
 
 from simlab.errors import UnitError
@@ -17,6 +17,7 @@ from simlab.ticks import (
     Factor,
     Name,
     Period,
+    Rate,
     Real,
     Share,
     Unit,
@@ -77,9 +78,10 @@ class Flattered:
 class _Harm:
     """What all harms have in common.
 
-    What `survives_rollback` `fades` with that half-life. With users one by one it can do more, to the users whom it reaches: it
-    `turns_away` a share of their requests, which never happen; `drops_users` from the data of treatment by a second hash, in
-    proportion to their personal effect on the metric; leaves a share of those it made worse `silent`; and `flatters` a metric.
+    What `survives_rollback` `fades` with that half-life. With users one by one it can do more, to the users whom it reaches, all
+    or those `among` the treatment of another experiment: it `turns_away` a share of their requests, which never happen;
+    `drops_users` from the data of treatment by a second hash, in proportion to their personal effect on the metric; leaves a
+    share of those it made worse `silent`; and `flatters` a metric.
     """
 
     name: Name
@@ -96,6 +98,7 @@ class _Harm:
     drops_users: Share = 0.0
     silent: Share = 0.0
     flatters: Flattered | None = None
+    among: Name | None = None
 
 
 @settings
@@ -228,7 +231,21 @@ class WarmUpDrift:
     for_: Period
 
 
+@settings
+class BotsDrift:
+    """A few `users` of a segment send `requests` on top of all others, `for` a time: not more people, and no harm."""
+
+    shape: Literal["bots"]
+    name: Name
+    requests: Rate
+    users: Annotated[int, Ge(1)]
+    at: Duration
+    for_: Period
+    segment: Name | None = None
+
+
 InTreatment = NoveltyDrift | WarmUpDrift
 Drift = Annotated[
-    CycleDrift | TrendDrift | SpikeDrift | MixDrift | WeeklyDrift | NoveltyDrift | WarmUpDrift, Discriminator("shape")
+    CycleDrift | TrendDrift | SpikeDrift | MixDrift | WeeklyDrift | NoveltyDrift | WarmUpDrift | BotsDrift,
+    Discriminator("shape"),
 ]

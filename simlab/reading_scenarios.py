@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from simlab.documents import Document, did_you_mean
 from simlab.errors import FileErrors, Mistake
 from simlab.happenings import (
+    BotsDrift,
     CycleDrift,
     Drift,
     Harm,
     InTreatment,
     MixDrift,
     Onset,
+    SpikeDrift,
+    TrendDrift,
     WeeklyDrift,
 )
 from simlab.metrics import AmountMetric, CountMetric, DurationMetric, Metric, Proportion
-from simlab.scenario import MAX_STEPS, MAX_TICKS, MAX_USERS, Scenario
+from simlab.scenario import MAX_STEPS, MAX_TICKS, MAX_USERS, Experiment, Rollout, Scenario
 from simlab.schemas import Path, read_settings
 from simlab.ticks import Name, format_duration
 
@@ -49,13 +52,15 @@ def _mistakes(scenario: Scenario, document: Document) -> Iterator[Mistake]:
     yield from _mistakes_in_shares(scenario, document)
     yield from _mistakes_in_metrics(scenario, document)
     yield from _mistakes_in_detail(scenario, document)
-    yield from _mistakes_in_rollout(scenario, document)
+    yield from _mistakes_in_rollout(scenario, scenario.rollout, document, ("rollout",))
     yield from _mistakes_in_telemetry(scenario, document)
     yield from _mistakes_in_names(scenario, document)
     for index, harm in enumerate(scenario.harms):
         yield from _mistakes_in_harm(scenario, harm, document, ("harms", index))
     for index, drift in enumerate(scenario.drift):
         yield from _mistakes_in_drift(scenario, drift, document, ("drift", index))
+    for index, experiment in enumerate(scenario.experiments):
+        yield from _mistakes_in_experiment(scenario, experiment, document, ("experiments", index))
 
 
 def _mistakes_in_shares(scenario: Scenario, document: Document) -> Iterator[Mistake]:
@@ -99,11 +104,17 @@ def _needs_users(scenario: Scenario) -> Iterator[tuple[Path, str]]:
     of_users = {"pages": users.pages != 1, "stay": users.stay is not None}
     yield from ((("users", key), plainly) for key, given in of_users.items() if given)
     for index, harm in enumerate(scenario.harms):
-        asked = [key for key in ("turns_away", "drops_users", "silent", "flatters") if getattr(harm, key)]
+        asked = [key for key in ("turns_away", "drops_users", "silent", "flatters", "among") if getattr(harm, key)]
         yield from ((("harms", index, key), plainly) for key in asked)
     for index, drift in enumerate(scenario.drift):
         if isinstance(drift, InTreatment):
             yield ("drift", index, "shape"), f"{drift.shape} in one arm {plainly}"
+        elif isinstance(drift, BotsDrift):
+            yield ("drift", index, "shape"), plainly
+    if scenario.experiments:
+        yield ("experiments",), plainly
+    if scenario.telemetry.misassigned:
+        yield ("telemetry", "misassigned"), plainly
     for name, metric in scenario.metrics.items():
         if isinstance(metric, CountMetric | AmountMetric):
             article = "an" if metric.kind == "amount" else "a"
@@ -113,17 +124,28 @@ def _needs_users(scenario: Scenario) -> Iterator[tuple[Path, str]]:
             yield ("metrics", name, "per"), f"a {metric.per} as unit {plainly}"
 
 
-def _mistakes_in_rollout(scenario: Scenario, document: Document) -> Iterator[Mistake]:
-    steps = scenario.rollout.steps
+def _mistakes_in_rollout(scenario: Scenario, rollout: Rollout | Experiment, document: Document, path: Path) -> Iterator[Mistake]:
+    steps = rollout.steps
     for index in range(1, len(steps)):
         if steps[index].expose <= steps[index - 1].expose:
             problem = f"the ramp goes down or stands still: {steps[index - 1].expose:.6g} to {steps[index].expose:.6g}"
-            yield document.mistake(("rollout", "steps", index, "expose"), "ramp", problem)
+            yield document.mistake((*path, "steps", index, "expose"), "ramp", problem)
         if steps[index - 1].soak == "rest":
-            path: Path = ("rollout", "steps", index - 1, "soak")
-            yield document.mistake(path, "ramp", "only the last step may soak for the rest")
-    if scenario.rollout.begins >= scenario.horizon:
-        yield document.mistake(("rollout", "begins"), "time", "the rollout begins after the horizon")
+            place = (*path, "steps", index - 1, "soak")
+            yield document.mistake(place, "ramp", "only the last step may soak for the rest")
+    if rollout.begins >= scenario.horizon:
+        yield document.mistake((*path, "begins"), "time", "the rollout begins after the horizon")
+
+
+def _mistakes_in_experiment(scenario: Scenario, experiment: Experiment, document: Document, path: Path) -> Iterator[Mistake]:
+    yield from _mistakes_in_rollout(scenario, experiment, document, path)
+    if (experiment.metric is None) != (experiment.times is None):
+        yield document.mistake(path, "experiment", "metric and times go together")
+    metric = scenario.metrics.get(experiment.metric or "")
+    if experiment.metric is not None and metric is None:
+        yield _unknown(document, (*path, "metric"), "metric", experiment.metric, dict(scenario.metrics))
+    if isinstance(metric, Proportion) and metric.normal * (experiment.times or 1) > 1:
+        yield document.mistake((*path, "times"), "probability", "makes a probability over 1")
 
 
 def _mistakes_in_telemetry(scenario: Scenario, document: Document) -> Iterator[Mistake]:
@@ -134,7 +156,7 @@ def _mistakes_in_telemetry(scenario: Scenario, document: Document) -> Iterator[M
 
 
 def _mistakes_in_names(scenario: Scenario, document: Document) -> Iterator[Mistake]:
-    for key, entries in (("harms", scenario.harms), ("drift", scenario.drift)):
+    for key, entries in (("harms", scenario.harms), ("drift", scenario.drift), ("experiments", scenario.experiments)):
         names = [entry.name for entry in entries]
         for index, name in enumerate(names):
             if name in names[:index]:
@@ -153,6 +175,8 @@ def _mistakes_in_harm(scenario: Scenario, harm: Harm, document: Document, path: 
         yield _unknown(document, (*path, "metric"), "metric", harm.metric, dict(scenario.metrics))
     if harm.segment is not None and harm.segment not in scenario.users.segments:
         yield _unknown(document, (*path, "segment"), "segment", harm.segment, dict(scenario.users.segments))
+    if harm.among is not None and harm.among not in (known := {each.name: each for each in scenario.experiments}):
+        yield _unknown(document, (*path, "among"), "experiment", harm.among, dict(known))
     if harm.flatters is not None and harm.flatters.metric not in scenario.metrics:
         place = (*path, "flatters", "metric")
         yield _unknown(document, place, "metric", harm.flatters.metric, dict(scenario.metrics))
@@ -194,16 +218,22 @@ def _mistakes_in_onset(scenario: Scenario, onset: Onset, document: Document, pat
 
 
 def _mistakes_in_drift(scenario: Scenario, drift: Drift, document: Document, path: Path) -> Iterator[Mistake]:
-    if isinstance(drift, MixDrift):
-        return
-    if isinstance(drift, WeeklyDrift | InTreatment):
+    if isinstance(drift, BotsDrift):
+        yield from _mistakes_in_bots(scenario, drift, document, path)
+    elif isinstance(drift, WeeklyDrift | InTreatment):
         known = scenario.metrics.get(drift.metric)
         if known is None:
             yield _unknown(document, (*path, "metric"), "metric", drift.metric, dict(scenario.metrics))
         largest = max(drift.days.values()) if isinstance(drift, WeeklyDrift) else drift.times
         if isinstance(known, Proportion) and known.normal * largest > 1:
             yield document.mistake(path, "probability", "makes a probability over 1")
-        return
+    elif not isinstance(drift, MixDrift):
+        yield from _mistakes_in_factor(scenario, drift, document, path)
+
+
+def _mistakes_in_factor(
+    scenario: Scenario, drift: CycleDrift | TrendDrift | SpikeDrift, document: Document, path: Path
+) -> Iterator[Mistake]:
     if (drift.traffic is None) == (drift.metric is None):
         yield document.mistake(path, "drift", "must say either traffic, or metric and times")
     if (drift.metric is None) != (drift.times is None):
@@ -215,6 +245,18 @@ def _mistakes_in_drift(scenario: Scenario, drift: Drift, document: Document, pat
         yield document.mistake((*path, "times"), "probability", "makes a probability over 1")
     if isinstance(drift, CycleDrift) and (drift.traffic or drift.times or 1.0) > 2:
         yield document.mistake(path, "drift", "a cycle that swings by more than x2 would go below zero")
+
+
+def _mistakes_in_bots(scenario: Scenario, bots: BotsDrift, document: Document, path: Path) -> Iterator[Mistake]:
+    shares = scenario.users.shares
+    if bots.segment is not None and bots.segment not in shares:
+        yield _unknown(document, (*path, "segment"), "segment", bots.segment, dict(shares))
+        return
+    there = scenario.users.count * shares[bots.segment or next(iter(shares))]
+    if bots.users > there:
+        yield document.mistake((*path, "users"), "drift", f"there are {there:,.0f} users in that segment")
+    if bots.requests * scenario.tick > MAX_USERS:
+        yield document.mistake((*path, "requests"), "detail", f"at most {MAX_USERS:,} requests a tick are simulated one by one")
 
 
 def planned_onset(scenario: Scenario, onset: Onset) -> int:

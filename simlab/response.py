@@ -6,46 +6,20 @@ Everything is vectorised over lanes. Times are ticks; an action taken at time t 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from simlab.guardrails.guardrail import STRONGEST_FIRST, Guardrail
 from simlab.guardrails.look import ALARM, OK, UNKNOWN, Bools, Decision, Integers
-from simlab.scenario import Response, Rollout
+from simlab.scenario import Response
 from simlab.streams import span_ticks, stream_key, uniforms
 from simlab.ticks import Clock
 from simlab.world.harms import NOT_YET, Exposure
+from simlab.world.ramp import RampPlan
 
 ACTIONS = ("none", "alert", "pause", "rollback")
 PAUSE, ROLLBACK = ACTIONS.index("pause"), ACTIONS.index("rollback")
-
-
-@dataclass(frozen=True)
-class RampPlan:
-    """How long each position of the ramp lasts; position 0 is the time before the first exposure.
-
-    Attributes
-    ----------
-    soak : int64[positions]
-        Ticks; `NOT_YET` for the rest of the horizon.
-    """
-
-    soak: Integers
-
-    def planned(self, horizon: int) -> Integers:
-        """Return the planned position at each tick if nothing stops the ramp, int64[horizon]."""
-        ends = np.cumsum(np.minimum(self.soak, horizon))
-        return np.minimum(np.searchsorted(ends, np.arange(horizon), side="right"), len(self.soak) - 1)
-
-
-def ramp_plan(rollout: Rollout | None, clock: Clock) -> RampPlan:
-    """Return the ramp of a rollout in ticks; without a rollout there is only position 0."""
-    if rollout is None:
-        return RampPlan(np.array([NOT_YET]))
-    soaks = [NOT_YET if step.soak == "rest" else clock.ticks(step.soak) for step in rollout.steps]
-    return RampPlan(np.array([clock.ticks(rollout.begins), *soaks]))
 
 
 class FirstAction(NamedTuple):

@@ -16,6 +16,7 @@ from simlab.ticks import (
     Clock,
     Duration,
     DurationSpan,
+    Factor,
     Instant,
     Name,
     Period,
@@ -102,6 +103,26 @@ class Rollout:
 
 
 @settings
+class Experiment:
+    """Another experiment on the same users: a ramp of its own, and what it makes of a metric for those whom it exposes.
+
+    It hashes users with a `salt` of its own, or its name: what it does reaches both arms of the rollout alike.
+    """
+
+    name: Name
+    steps: Annotated[tuple[RampStep, ...], MinLen(1)]
+    begins: Duration = 0
+    salt: Name | None = None
+    metric: Name | None = None
+    times: Factor | None = None
+
+    @property
+    def rollout(self) -> Rollout:
+        """Its ramp, as that of a scenario."""
+        return Rollout(steps=self.steps, begins=self.begins, salt=self.salt or self.name)
+
+
+@settings
 class LateRecords:
     """A `share` of records that comes out of order, each later than its tick's end `by` some time."""
 
@@ -122,7 +143,7 @@ class Telemetry:
     """What is seen of the world, and when.
 
     A tick's data are closed after `delay`, and not before the `watermark`; what is `late` by more is dropped. More may be lost in
-    one arm (`lost_in`), and some records come twice (`duplicated`).
+    one arm (`lost_in`), some records come twice (`duplicated`), and some are told of the other arm (`misassigned`).
     """
 
     delay: DurationSpan = Span(0, 0)
@@ -132,6 +153,7 @@ class Telemetry:
     late: LateRecords | None = None
     watermark: Duration = 0
     duplicated: Share = 0.0
+    misassigned: Share = 0.0
     dead: tuple[DeadTime, ...] = ()
 
     @property
@@ -187,6 +209,7 @@ class Scenario:
     about: str = ""
     harms: tuple[Harm, ...] = ()
     drift: tuple[Drift, ...] = ()
+    experiments: tuple[Experiment, ...] = ()
     telemetry: Telemetry = Telemetry()
     response: Response = Response()
 

@@ -16,10 +16,10 @@ from simlab.errors import FileErrors
 from simlab.event_log import event_log, recording_of, write_event_log
 from simlab.guardrails.look import Code
 from simlab.replays import load_replay
-from simlab.response import ramp_plan
 from simlab.world.aggregate import Watched
 from simlab.world.harms import Exposure
 from simlab.world.individual import IndividualWorld
+from simlab.world.ramp import ramp_plan
 from simlab.yaml_edit import yaml_of
 from simlab.yaml_text import read_yaml
 from tests.worlds import SCENARIO, plan, scenario

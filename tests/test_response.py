@@ -12,10 +12,11 @@ from simlab.guardrails.guardrail import Guardrail
 from simlab.guardrails.look import Bools, Code, Decision, Integers
 from simlab.guardrails.rules.limits import Above
 from simlab.guardrails.signal import Signal
-from simlab.response import ACTIONS, RampPlan, Responder, ramp_plan
+from simlab.response import ACTIONS, Responder
 from simlab.scenario import People, RampStep, Response, Rollback, Rollout
 from simlab.ticks import Clock, Span
 from simlab.world.harms import NOT_YET
+from simlab.world.ramp import RampPlan, ramp_plan
 
 MINUTE = 60_000
 CLOCK = Clock(starts=0, tick=MINUTE, horizon=40)

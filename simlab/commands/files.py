@@ -7,18 +7,22 @@ from pathlib import Path
 import click
 
 from simlab.commands.shared import Folder, override_option
-from simlab.errors import EXIT_PASSED, FileErrors, Mistake, printable
+from simlab.errors import EXIT_FAILED, EXIT_PASSED, FileErrors, Mistake, printable
 
 KINDS = ("scenario", "study", "policies", "recording", "graft")
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True)
+@click.option("--isolation", is_flag=True, help="Of scenarios, studies, recordings: do their experiments disturb each other?")
+@click.option("--data", type=Folder(path_type=Path), help="Folder of recorded data, for --isolation.")
 @override_option
-def validate(files: tuple[str, ...], overrides: tuple[str, ...]) -> int:
+def validate(files: tuple[str, ...], overrides: tuple[str, ...], isolation: bool, data: Path | None) -> int:
     """Check FILES and tell every mistake at once; nothing is run."""
     from simlab.checking import check_file
 
+    if data is not None and not isolation:
+        raise click.UsageError("--data goes with --isolation")
     found: list[tuple[str, Mistake]] = []
     for file in files:
         try:
@@ -27,7 +31,19 @@ def validate(files: tuple[str, ...], overrides: tuple[str, ...]) -> int:
             found.extend(error.found)
     if found:
         raise FileErrors(dict.fromkeys(found))
-    return EXIT_PASSED
+    return _check_isolation(files, data) if isolation else EXIT_PASSED
+
+
+def _check_isolation(files: tuple[str, ...], data: Path | None) -> int:
+    from simlab.isolation import is_isolated, isolation_of
+    from simlab.report.isolation import told
+
+    every = [(name, found) for file in files for name, found in isolation_of(file, data=data).items()]
+    for name, found in every:
+        click.echo(printable(f"{name}: {'isolated' if is_isolated(found) else 'NOT ISOLATED'}"))
+        for line in told(found):
+            click.echo(printable(f"  {line}"))
+    return EXIT_PASSED if all(is_isolated(found) for _, found in every) else EXIT_FAILED
 
 
 @click.command()

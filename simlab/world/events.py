@@ -87,7 +87,7 @@ class EventSums:
             If users are asked for and the rows are not in order of time, or there are too many ticks or segments.
         """
         ticks, place = np.unique(rows.times // self.tick, return_inverse=True)
-        segment = np.zeros(len(place), dtype=np.int64) if rows.segment is None else _numbered(rows.segment, self._segments)
+        segment = np.zeros(len(place), dtype=np.int64) if rows.segment is None else numbered(rows.segment, self._segments)
         if len(self._segments) > MAX_SEGMENTS:
             raise RecordingError(f"more than {MAX_SEGMENTS} segments; a column of few values is meant")
         shape = (len(ticks), max(1, len(self._segments)), len(ARMS))
@@ -114,7 +114,7 @@ class EventSums:
         here = rows.arms != OUTSIDE
         assert rows.user is not None  # noqa: S101
         # Somebody who is in both arms counts in each: `validate --isolation` tells of such a leak.
-        who = _numbered(rows.user[here], self._numbers) * 2 + rows.arms[here]
+        who = numbered(rows.user[here], self._numbers) * 2 + rows.arms[here]
         cell = row_cell[here] * 2 + rows.arms[here]
         # Seen first once, whichever arm they are in later.
         person = who // 2
@@ -165,7 +165,7 @@ def _widened(values: Floats, segments: int) -> Floats:
     return values if not more else np.pad(values, [(0, 0)] * (values.ndim - 2) + [(0, more), (0, 0)])
 
 
-def _numbered(names: NDArray[np.object_], known: dict[str, int]) -> Integers:
+def numbered(names: NDArray[np.object_], known: dict[str, int]) -> Integers:
     """Return the number of each name, given in the order in which names are met; `known` grows."""
     import pandas as pd
 

@@ -18,12 +18,13 @@ from typing import NamedTuple
 import numpy as np
 
 from simlab.guardrails.look import ARMS, BUCKETS, TREATMENT, Bools, Floats, Integers, Sums
-from simlab.happenings import InTreatment, NoveltyDrift
+from simlab.happenings import BotsDrift, InTreatment, NoveltyDrift
 from simlab.metrics import CountMetric, DurationMetric, Metric, Proportion
 from simlab.scenario import Scenario
 from simlab.streams import stream_key
 from simlab.world import tallies, visits
 from simlab.world.aggregate import Increments, Watched, log_normal
+from simlab.world.experiments import running, salted
 from simlab.world.harms import NOT_YET, Exposure, HarmClock, RampHistory, harm_clock
 from simlab.world.people import NO_SPREAD, Population, Seats, population
 from simlab.world.rates import rates_of
@@ -67,6 +68,7 @@ class IndividualWorld:
         self.segments = tuple(scenario.users.shares)
         self.rates = rates_of(scenario)
         self.sizes = seats_by_segment(scenario)
+        self.bots = _bots_of(scenario, self.segments)
         self.stay = 0 if scenario.users.stay is None else self.clock.ticks(scenario.users.stay)
         self.drawn = {
             name: metric
@@ -76,10 +78,11 @@ class IndividualWorld:
         self.harms = tuple(
             harm_clock(harm, clock=self.clock, strata=self.strata, lanes=lanes, seed=seed) for harm in scenario.harms
         )
-        salt = stream_key(0, f"salt.{scenario.rollout.salt}")
         self._held: dict[str, Floats] = {}
         names = ("sessions", "visit", "who", "pages", "people", "lives", "bucket")
-        self.keys = Keys(*(self.key(name) for name in names))._replace(bucket=self.key("bucket") ^ salt)
+        keys = Keys(*(self.key(name) for name in names))
+        self.keys = keys._replace(bucket=salted(keys.bucket, scenario.rollout.salt))
+        self.experiments = running(scenario, keys.bucket)
 
     def key(self, name: str) -> np.uint64:
         """Return the key of one of this world's streams."""
@@ -94,12 +97,25 @@ class IndividualWorld:
     def draw(self, tick: int) -> Visits:
         """Return the noise of a tick: the one place where a world draws without knowing who is exposed."""
         pages = self.scenario.users.pages
-        mean = self.rates.requests[:, tick] / pages * self.population.activity / self.sizes
+        mean = np.hstack([self.rates.requests[:, tick] * self.population.activity / self.sizes, self._of_bots(tick)]) / pages
         found = visits.draw_visits(
-            self.keys, tick, int(self.lanes[0]),
-            population=self.population, mean=mean, pages=pages, stay=self.stay, cuts=self.strata.cuts,
+            self.keys, tick, int(self.lanes[0]), population=self.population, bots=self.bots, mean=mean,
+            pages=pages, stay=self.stay, cuts=self.strata.cuts,
         )  # fmt: skip
-        return found._replace(values={name: self._measured(name, metric, found) for name, metric in self.drawn.items()})
+        values = {name: self._measured(name, metric, found) for name, metric in self.drawn.items()}
+        for name, each in self.experiments.items():
+            metric = each.experiment.metric
+            if metric in values:
+                effect, key = Effect(each.experiment.times or 1.0, 0.0), stream_key(self.seed, f"experiment.{name}.events")
+                values[metric] = self.moved(metric, found, values[metric], key, effect, each.taking_part(tick, found.person))
+        return found._replace(values=values)
+
+    def _of_bots(self, tick: int) -> Floats:
+        """Return the requests that are expected of each group of bots, float64[lanes, bots]."""
+        now = tick * self.clock.tick
+        drifts = (drift for drift in self.scenario.drift if isinstance(drift, BotsDrift))
+        each = [drift.requests * self.clock.tick * (drift.at <= now < drift.at + drift.for_) for drift in drifts]
+        return np.tile(np.array(each, dtype=np.float64), (len(self.lanes), 1))
 
     def _measured(self, name: str, metric: Metric, found: Visits) -> Floats:
         """Return what is measured of each request, without any harm."""
@@ -136,6 +152,26 @@ class IndividualWorld:
         visits.gather(found.begins, found.seat, self._held[name], effect)
         return effect
 
+    def moved(self, name: str, noise: Visits, before: Floats, key: np.uint64, effect: Effect, doses: Floats) -> Floats:
+        """Return a metric's values moved by an effect, up or down, the base draws unmoved."""
+        metric, value = self.drawn[name], before.copy()
+        unit, factor = unit_of(metric, noise), float(self.rates.factors[name][noise.tick])
+        if isinstance(metric, Proportion):
+            base = min(1.0, metric.normal * factor)
+            change = effect.add + base * (effect.times - 1.0)
+            if change > 0:
+                tallies.more_events(key, min(1.0, change / max(1.0 - base, 1e-12)), unit, doses, value)
+            elif base > 0:
+                tallies.fewer_events(key, min(1.0, -change / base), unit, doses, value)
+        elif isinstance(metric, CountMetric) and effect.times > 1:
+            mean = metric.mean * factor * (effect.times - 1.0)
+            tallies.more_counts(key, self.key(f"{name}.effect"), mean, metric.personal_cv, unit, noise.person, doses, value)
+        elif isinstance(metric, CountMetric):
+            tallies.fewer_events(key, 1.0 - effect.times, unit, doses, value)
+        else:
+            value = value * (1.0 + (effect.times - 1.0) * doses) + effect.add * doses
+        return value
+
     def begin(self, *, harmed: bool) -> IndividualPath:
         """Return a path that starts at tick 0, with the harms or as the harmless twin."""
         return IndividualPath(self, self.harms if harmed else ())
@@ -145,6 +181,13 @@ def seats_by_segment(scenario: Scenario) -> Integers:
     """Return how many users each segment has, int64[segments]; at least one each."""
     shares = np.array(list(scenario.users.shares.values()))
     return np.maximum(1, np.round(scenario.users.count * shares)).astype(np.int64)
+
+
+def _bots_of(scenario: Scenario, segments: tuple[str, ...]) -> Integers:
+    """Return the segment of each group of bots, the first one if none is said, and how many they are, int64[bots, 2]."""
+    drifts = [drift for drift in scenario.drift if isinstance(drift, BotsDrift)]
+    held = [(0 if drift.segment is None else segments.index(drift.segment), drift.users) for drift in drifts]
+    return np.array(held, dtype=np.int64).reshape(-1, 2)
 
 
 class Happened(NamedTuple):
@@ -239,6 +282,8 @@ class IndividualPath:
             if dose.any():
                 self._harm(clock, noise, dose, exposure, values, first, weight)
                 self._drop(clock, noise, dose, arm)
+        if told.misassigned:
+            tallies.swap(stream_key(world.seed, "telemetry.misassigned"), told.misassigned, noise.request, arm)
         tallies.report(noise.begins, noise.seat, arm, weight, self._bits, first)
         return Happened(noise, arm, first, weight, values)
 
@@ -252,6 +297,8 @@ class IndividualPath:
         doses, segment = np.empty(len(noise.seat)), clock.harm.segment
         only = -1 if segment is None else self.world.segments.index(segment)
         tallies.doses_of(noise.begins, noise.segment, noise.stratum, dose, only, doses)
+        if clock.harm.among is not None:
+            doses = doses * self.world.experiments[clock.harm.among].taking_part(noise.tick, noise.person)
         return doses
 
     def _come(self, noise: Visits, exposure: Exposure) -> Bools:
@@ -286,7 +333,7 @@ class IndividualPath:
             intensity = (noise.tick - self._ramp.moved < clock.ticks(drift.for_)).astype(np.float64)
         doses = np.repeat(intensity, np.diff(noise.begins)) * (arm == TREATMENT)
         key = stream_key(self.world.seed, f"drift.{drift.name}.events")
-        values[drift.metric] = self._moved(drift.metric, noise, values[drift.metric], key, Effect(drift.times, 0.0), doses)
+        values[drift.metric] = self.world.moved(drift.metric, noise, values[drift.metric], key, Effect(drift.times, 0.0), doses)
 
     def truth(self, tick: int) -> Bools:
         """Return whether a harm that has touched this lane is under way, bool[lanes]; for people only."""
@@ -318,7 +365,7 @@ class IndividualPath:
         metric, before = self.world.drawn[name], values[name]
         key = stream_key(self.world.seed, f"{clock.stream}.events")
         add = 0.0 if harm.add is None else harm.add.value * (1.0 if metric.worse == "up" else -1.0)
-        values[name] = self._moved(name, noise, before, key, Effect(harm.times or 1.0, add), doses)
+        values[name] = self.world.moved(name, noise, before, key, Effect(harm.times or 1.0, add), doses)
         worse = values[name] != before
         if isinstance(metric, DurationMetric):
             worse = (values[name] > metric.harmed_above) & (before <= metric.harmed_above)
@@ -331,7 +378,7 @@ class IndividualPath:
             weight[quiet > 0] = 0
         if harm.flatters is not None and harm.flatters.metric in values:
             flattered, key = harm.flatters, stream_key(self.world.seed, f"{clock.stream}.flatters")
-            values[flattered.metric] = self._moved(
+            values[flattered.metric] = self.world.moved(
                 flattered.metric, noise, values[flattered.metric], key, Effect(flattered.times, 0.0), doses
             )
 
@@ -345,26 +392,6 @@ class IndividualPath:
             noise.begins, noise.seat, noise.stratum, treated, units, worse,
             gained, self._bits, self._harmed, self.harm_units[clock.harm.metric],
         )  # fmt: skip
-
-    def _moved(self, name: str, noise: Visits, before: Floats, key: np.uint64, effect: Effect, doses: Floats) -> Floats:
-        """Return a metric's values moved by an effect, up or down, the base draws unmoved."""
-        world, metric, value = self.world, self.world.drawn[name], before.copy()
-        unit, factor = unit_of(metric, noise), float(world.rates.factors[name][noise.tick])
-        if isinstance(metric, Proportion):
-            base = min(1.0, metric.normal * factor)
-            change = effect.add + base * (effect.times - 1.0)
-            if change > 0:
-                tallies.more_events(key, min(1.0, change / max(1.0 - base, 1e-12)), unit, doses, value)
-            elif base > 0:
-                tallies.fewer_events(key, min(1.0, -change / base), unit, doses, value)
-        elif isinstance(metric, CountMetric) and effect.times > 1:
-            mean = metric.mean * factor * (effect.times - 1.0)
-            tallies.more_counts(key, world.key(f"{name}.effect"), mean, metric.personal_cv, unit, noise.person, doses, value)
-        elif isinstance(metric, CountMetric):
-            tallies.fewer_events(key, 1.0 - effect.times, unit, doses, value)
-        else:
-            value = value * (1.0 + (effect.times - 1.0) * doses) + effect.add * doses
-        return value
 
     def _told(self, happened: Happened, exposure: Exposure) -> Increments:
         """Return the sums of what is reported."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simlab.guardrails.look import Floats
-from simlab.happenings import WEEKDAYS, CycleDrift, InTreatment, MixDrift, SpikeDrift, TrendDrift, Weekday, WeeklyDrift
+from simlab.happenings import WEEKDAYS, BotsDrift, CycleDrift, InTreatment, MixDrift, SpikeDrift, TrendDrift, Weekday, WeeklyDrift
 from simlab.scenario import Scenario, Traffic
 from simlab.ticks import DAY, WEEK
 
@@ -42,7 +42,7 @@ def rates_of(scenario: Scenario) -> Rates:
         if isinstance(drift, MixDrift):
             target = np.array([drift.to[segment] for segment in scenario.users.shares])[:, None]
             shares = shares + _progress(middle, drift.at, drift.over) * (target - shares)
-        elif isinstance(drift, InTreatment):
+        elif isinstance(drift, InTreatment | BotsDrift):
             continue
         elif isinstance(drift, WeeklyDrift):
             factors[drift.metric] = factors[drift.metric] * _by_day(drift.days, clock.starts + middle)

@@ -150,6 +150,14 @@ def drop(key: np.uint64, effect: np.uint64, share: float, cv: float, person: Wor
 
 
 @njit(cache=True)
+def swap(key: np.uint64, share: float, request: Words, arm: Small) -> None:
+    """Tell requests of the other arm with probability `share`."""
+    for at in range(len(arm)):
+        if arm[at] != OUTSIDE and word_uniform(request[at], key) < share:
+            arm[at] = CONTROL if arm[at] == TREATMENT else TREATMENT
+
+
+@njit(cache=True)
 def tally(
     begins: Integers, segment: Small, arm: Small, counted: Bools, weight: Bits, value: Floats,
     observations: Floats, total: Floats, squares: Floats,

@@ -68,13 +68,13 @@ class Keys(NamedTuple):
 
 @njit(cache=True)
 def _count(key: np.uint64, tick: int, first_lane: int, mean: Floats, counts: Integers) -> None:
-    """Fill `counts` [lanes, segments] with Poisson(`mean` [lanes, segments])."""
-    lanes, segments = counts.shape
-    for segment in range(segments):
-        base = cell_key(key, tick, segment)
+    """Fill `counts` [lanes, groups] with Poisson(`mean` [lanes, groups])."""
+    lanes, groups = counts.shape
+    for group in range(groups):
+        base = cell_key(key, tick, group)
         for lane in range(lanes):
             uniform = word_uniform(numbered(base, first_lane + lane), np.uint64(0))
-            counts[lane, segment] = poisson_quantile(uniform, mean[lane, segment])
+            counts[lane, group] = poisson_quantile(uniform, mean[lane, group])
 
 
 @njit(cache=True)
@@ -90,6 +90,7 @@ def _sessions(
     first_lane: int,
     counts: Integers,
     population: Population,
+    bots: Integers,
     stay: int,
     cuts: Floats,
     seat: Seats,
@@ -99,19 +100,24 @@ def _sessions(
     in_segment: NDArray[np.int8],
     stratum: NDArray[np.int8],
 ) -> None:
-    lanes, segments = counts.shape
+    lanes, groups = counts.shape
+    segments = groups - len(bots)
     at = 0
     for lane in range(lanes):
-        for segment in range(segments):
-            base = numbered(cell_key(keys.visit, tick, segment), first_lane + lane)
+        for group in range(groups):
+            segment = group if group < segments else bots[group - segments, 0]
+            base = numbered(cell_key(keys.visit, tick, group), first_lane + lane)
             begin, end = population.first[segment], population.first[segment + 1]
             total = population.upto[lane, end - 1]
-            for number in range(counts[lane, segment]):
+            for number in range(counts[lane, group]):
                 word = numbered(base, number)
                 uniform = word_uniform(word, keys.who)
-                found = population.guide[lane, begin + min(int(uniform * (end - begin)), end - begin - 1)]
-                while found < end - 1 and population.upto[lane, found] <= uniform * total:
-                    found += 1
+                if group < segments:
+                    found = population.guide[lane, begin + min(int(uniform * (end - begin)), end - begin - 1)]
+                    while found < end - 1 and population.upto[lane, found] <= uniform * total:
+                        found += 1
+                else:
+                    found = begin + int(uniform * bots[group - segments, 1])
                 who, lives = person_of(keys.people, keys.lives, stay, tick, first_lane + lane, found)
                 bucket = word_uniform(who, keys.bucket)
                 here = 0
@@ -123,7 +129,16 @@ def _sessions(
 
 
 def draw_visits(
-    keys: Keys, tick: int, first_lane: int, *, population: Population, mean: Floats, pages: float, stay: int, cuts: Floats
+    keys: Keys,
+    tick: int,
+    first_lane: int,
+    *,
+    population: Population,
+    bots: Integers,
+    mean: Floats,
+    pages: float,
+    stay: int,
+    cuts: Floats,
 ) -> Visits:
     """Return the visits of a tick, nothing measured yet.
 
@@ -135,7 +150,10 @@ def draw_visits(
         When, and the first lane of the block.
     population : Population
         Of the block.
-    mean : float64[lanes, segments]
+    bots : int64[bots, 2]
+        Groups of users who send requests on top of all others, all alike: their segment, and how many of its users they are. They
+        are its first ones, since seats are alike.
+    mean : float64[lanes, segments + bots]
         Expected sessions.
     pages : float
         Mean requests of a session: one, and a Poisson number of others.
@@ -150,7 +168,7 @@ def draw_visits(
     seat, life = np.empty(sessions, dtype=np.int32), np.empty(sessions, dtype=np.int32)
     person, request = np.empty(sessions, dtype=np.uint64), np.empty(sessions, dtype=np.uint64)
     segment, stratum = np.empty(sessions, dtype=np.int8), np.empty(sessions, dtype=np.int8)
-    _sessions(keys, tick, first_lane, counts, population, stay, cuts, seat, life, person, request, segment, stratum)
+    _sessions(keys, tick, first_lane, counts, population, bots, stay, cuts, seat, life, person, request, segment, stratum)
     begins = np.concatenate([[0], np.cumsum(counts.sum(axis=1))])
     opens = np.ones(sessions, dtype=bool)
     if pages == 1.0:
