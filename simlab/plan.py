@@ -18,11 +18,23 @@ from simlab.documents import Document, read_document
 from simlab.errors import FileErrors, Mistake
 from simlab.guardrails.look import Integers
 from simlab.guardrails.policy import Policy
-from simlab.metrics import DurationMetric, Proportion
+from simlab.guardrails.rule import Takes
+from simlab.metrics import DurationMetric, Metric, Proportion
 from simlab.reading_scenarios import read_scenario
 from simlab.scenario import Response, Rollout, Scenario, Telemetry
+from simlab.schemas import Path as Place
 from simlab.shipped import shipped_path
-from simlab.study import GateEntry, Study, Watchable, build_policies, check_policies, metrics_of, own_rules, read_study
+from simlab.study import (
+    GateEntry,
+    GuardrailEntry,
+    Study,
+    Watchable,
+    build_policies,
+    check_policies,
+    metrics_of,
+    own_rules,
+    read_study,
+)
 from simlab.ticks import format_duration
 from simlab.world.aggregate import AggregateWorld, Watched
 from simlab.world.individual import IndividualWorld, lanes_at_once
@@ -303,6 +315,21 @@ def _over_one(scenario: Scenario, document: Document) -> Iterator[Mistake]:
                 yield document.mistake(("harms", index, key), "probability", problem)
 
 
+def _unbounded(
+    entry: GuardrailEntry, watched: list[Metric], scenario: Scenario, document: Document, path: Place
+) -> Iterator[Mistake]:
+    """Yield a mistake where noise of a shield would have to cover a sum to which one record can add any amount."""
+    shield = scenario.telemetry.shield
+    if shield is None or shield.epsilon is None or entry.chosen is None or entry.chosen.takes is Takes.NOTHING:
+        return
+    problem = f"scenario {scenario.scenario} shields with epsilon, which has no bound on"
+    if entry.unit == "user":
+        yield document.mistake((*path, "unit"), "shield", f"{problem} what one user adds", "leave epsilon out, keep min_cell")
+    elif entry.quantile is None and (unbounded := [each.kind for each in watched if not isinstance(each, Proportion)]):
+        hint = "watch a quantile, whose buckets are counts" if unbounded[0] == "duration" else "watch a proportion"
+        yield document.mistake((*path, "watch"), "shield", f"{problem} the sum of a {unbounded[0]}", hint)
+
+
 def _unit_mistakes(study: Study, scenario: Scenario, document: Document) -> Iterator[Mistake]:
     """Yield a mistake for each signal that needs what the scenario's users or metric cannot give."""
     for index, policy in enumerate(study.policies):
@@ -315,6 +342,7 @@ def _unit_mistakes(study: Study, scenario: Scenario, document: Document) -> Iter
                     yield document.mistake((*path, key), "detail", problem, "write users.detail: individual there")
             watched = [scenario.metrics[name] for name in entry.metrics if name in scenario.metrics]
             others = [metric.kind for metric in watched if not isinstance(metric, DurationMetric)]
+            yield from _unbounded(entry, watched, scenario, document, path)
             if entry.quantile is not None and others:
                 yield document.mistake((*path, "quantile"), "signal", f"is taken of durations only, not of a {others[0]}")
 

@@ -150,7 +150,8 @@ def _mistakes_in_experiment(scenario: Scenario, experiment: Experiment, document
 
 def _mistakes_in_telemetry(scenario: Scenario, document: Document) -> Iterator[Mistake]:
     times: list[tuple[Path, int]] = [(("dead", index, "at"), dead.at) for index, dead in enumerate(scenario.telemetry.dead)]
-    for path, time in [(("watermark",), scenario.telemetry.watermark), *times]:
+    skews = [(("clock_skew", arm), skew) for arm, skew in (scenario.telemetry.clock_skew or {}).items()]
+    for path, time in [(("watermark",), scenario.telemetry.watermark), *times, *skews]:
         if time >= scenario.horizon:
             yield document.mistake(("telemetry", *path), "time", "is after the horizon")
 

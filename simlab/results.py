@@ -22,6 +22,7 @@ from simlab.measures.guarantees import GuaranteeCheck
 from simlab.measures.outcomes import Rows
 from simlab.measures.performance import Difference, Performance
 from simlab.measures.precision import Precise
+from simlab.measures.privacy import Spent
 from simlab.plan import Plan
 from simlab.response import ACTIONS
 from simlab.ticks import Clock
@@ -72,6 +73,22 @@ def typed_command() -> str:
 
 
 @dataclass(frozen=True)
+class ShieldPrice:
+    """What a shield costs one policy.
+
+    Attributes
+    ----------
+    difference : Difference
+        With the shield minus without it, on the same lanes.
+    spent : Spent or None
+        What its noise adds up to; None where it has none.
+    """
+
+    difference: Difference
+    spent: Spent | None
+
+
+@dataclass(frozen=True)
 class ScenarioResult:
     """What a run found in one scenario.
 
@@ -97,6 +114,8 @@ class ScenarioResult:
         Of every guardrail.
     traces : tuple of Trace
         A few lanes, look by look.
+    prices : tuple of ShieldPrice
+        One a policy where telemetry has a shield.
     """
 
     name: str
@@ -109,6 +128,7 @@ class ScenarioResult:
     differences: tuple[Difference, ...]
     guarantees: tuple[GuaranteeCheck, ...]
     traces: tuple[Trace, ...]
+    prices: tuple[ShieldPrice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -192,6 +212,7 @@ def _scenario_dict(scenario: ScenarioResult) -> dict[str, Any]:
         "performances": [asdict(performance) for performance in scenario.performances],
         "differences": [asdict(difference) for difference in scenario.differences],
         "guarantees": [{**asdict(check), "verdict": check.verdict} for check in scenario.guarantees],
+        "shield": [asdict(price) for price in scenario.prices],
     }
 
 

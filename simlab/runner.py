@@ -19,9 +19,10 @@ from simlab.measures.guarantees import check_guarantees
 from simlab.measures.outcomes import Outcomes, detection_limit, gather, outcomes_of
 from simlab.measures.performance import difference, performance
 from simlab.measures.precision import Precise, precision_of
+from simlab.measures.privacy import spent
 from simlab.plan import Plan, ScenarioSetting
 from simlab.reading_scenarios import planned_onset
-from simlab.results import Result, ScenarioResult, provenance, typed_command
+from simlab.results import Result, ScenarioResult, ShieldPrice, provenance, typed_command
 from simlab.ticks import format_count
 from simlab.workers import Workers, workers
 
@@ -98,7 +99,10 @@ def run_plan(plan: Plan, options: Options = Options(), *, command: str | None = 
                 precise[index] = _precise(plan, index, results[index])
             done = count
     verdicts = [decided[key] for key in sorted(decided, key=lambda key: _order(plan, key))]
-    scenarios = tuple(_scenario_result(setting, found) for setting, found in zip(plan.settings, results, strict=True))
+    scenarios = tuple(
+        _scenario_result(setting, found, _prices(plan, index, found, options))
+        for index, (setting, found) in enumerate(zip(plan.settings, results, strict=True))
+    )
     origin = provenance(plan.digest, seed=plan.seed, command=command or typed_command())
     return Result(plan, tuple(verdicts), scenarios, origin, tuple(each for index in sorted(precise) for each in precise[index]))
 
@@ -180,7 +184,30 @@ def first_onset(setting: ScenarioSetting) -> int | None:
     return min((planned_onset(scenario, harm.onset) for harm in scenario.harms), default=None)
 
 
-def _scenario_result(setting: ScenarioSetting, blocks: list[BlockResult]) -> ScenarioResult:
+def _prices(plan: Plan, index: int, blocks: list[BlockResult], options: Options) -> tuple[ShieldPrice, ...]:
+    """Return what the shield of a scenario costs each policy, by the same lanes run without it; nothing if it has none."""
+    setting = plan.settings[index]
+    telemetry = setting.scenario.telemetry
+    if telemetry.shield is None:
+        return ()
+    scenario = replace(setting.scenario, telemetry=replace(telemetry, shield=None))
+    unshielded = replace(setting, scenario=scenario, policies=tuple(each for each in setting.policies if each.guardrails))
+    lanes = sum(block.block.lanes for block in blocks)
+    (found,) = run_lanes(replace(plan, settings=(unshielded,), traced=0), options, first=0, count=lanes)
+    # In the order of lanes, whichever block was done first.
+    shielded, open_ = (sorted(each, key=lambda result: result.block.first) for each in (blocks, found))
+    epsilon, without = telemetry.shield.epsilon, {each.policy: each for each in _outcomes(unshielded, open_)}
+    return tuple(
+        ShieldPrice(
+            replace(difference(each, without[each.policy], scenario=setting.name), second=f"{each.policy}, without the shield"),
+            None if epsilon is None else spent(policy, scenario.clock, epsilon),
+        )
+        for each, policy in zip(_outcomes(setting, shielded), setting.policies, strict=True)
+        if policy.guardrails
+    )
+
+
+def _scenario_result(setting: ScenarioSetting, blocks: list[BlockResult], prices: tuple[ShieldPrice, ...]) -> ScenarioResult:
     outcomes = _outcomes(setting, blocks)
     reference = {policy.name: policy.reference for policy in setting.policies}
     performances = tuple(performance(each, scenario=setting.name, reference=reference[each.policy]) for each in outcomes)
@@ -199,6 +226,7 @@ def _scenario_result(setting: ScenarioSetting, blocks: list[BlockResult]) -> Sce
         differences=differences,
         guarantees=check_guarantees(setting.policies, setting.scenario),
         traces=first_block.traces,
+        prices=prices,
     )
 
 

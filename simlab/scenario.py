@@ -139,11 +139,20 @@ class DeadTime:
 
 
 @settings
+class Shield:
+    """What guardrails may see: no cell of fewer than `min_cell` records, and counts with noise worth `epsilon` a look."""
+
+    min_cell: Annotated[int, Ge(1)] = 1
+    epsilon: Annotated[Real, Gt(0)] | None = None
+
+
+@settings
 class Telemetry:
     """What is seen of the world, and when.
 
     A tick's data are closed after `delay`, and not before the `watermark`; what is `late` by more is dropped. More may be lost in
-    one arm (`lost_in`), some records come twice (`duplicated`), and some are told of the other arm (`misassigned`).
+    one arm (`lost_in`), some records come twice (`duplicated`), and some are told of the other arm (`misassigned`). Where the
+    clocks of an arm run ahead by a `clock_skew`, its records are stamped, and count, that much later.
     """
 
     delay: DurationSpan = Span(0, 0)
@@ -152,9 +161,11 @@ class Telemetry:
     lost_in: dict[Literal["treatment", "control"], Annotated[Share, Lt(1)]] | None = None
     late: LateRecords | None = None
     watermark: Duration = 0
+    clock_skew: dict[Literal["treatment", "control"], Duration] | None = None
     duplicated: Share = 0.0
     misassigned: Share = 0.0
     dead: tuple[DeadTime, ...] = ()
+    shield: Shield | None = None
 
     @property
     def loss(self) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""What may be seen of the world, and when: delay, loss and missing looks, gathered into looks.
+"""What may be seen of the world, and when: delay, loss, missing looks and the shield, gathered into looks.
 
 Telemetry stands between what happened and what a guardrail is given. A tick's data arrive whole, `delay` after the tick's end and
 never before the data of earlier ticks: the watermark of a look is the end of the last tick whose data had arrived.
@@ -7,13 +7,14 @@ never before the data of earlier ticks: the watermark of a look is the end of th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from simlab.guardrails.look import ARMS, BUCKETS, Bools, FirstSeen, Floats, Integers, Look, Sums
 from simlab.scenario import Telemetry
+from simlab.shield import shielded
 from simlab.streams import span_ticks, stream_key, uniforms
 from simlab.ticks import Clock
 from simlab.users_gathered import UsersGathered
@@ -147,12 +148,13 @@ class Pipeline:
         self.noise = noise
         self._on_the_way: deque[_Batch] = deque()
         self._arrives = np.zeros(len(noise.lanes), dtype=np.int64)
+        self._skewed = _Skew(noise.settings.clock_skew or {}, noise.clock)
         self._gathered = {cadence: _Gathered(noise, strata, watched, segments, every=cadence) for cadence in every}
 
     def receive(self, tick: int, increments: Increments, position: Integers) -> None:
         """Take the data of a tick; they arrive when their delay is over, and in order."""
         self._arrives = np.maximum(self._arrives, self.noise.alive(tick + 1 + self.noise.lag(tick)))
-        reported = self.noise.reported(tick, increments)
+        reported = self._skewed(self.noise.reported(tick, increments))
         self._on_the_way.append(_Batch(tick, self._arrives, reported, position))
         time = tick + 1
         for batch in self._on_the_way:
@@ -168,11 +170,42 @@ class Pipeline:
         return self._gathered[every].take(time)
 
 
+class _Skew:
+    """What is stamped with each tick where the clocks of an arm run ahead: the arm's records of an earlier one."""
+
+    def __init__(self, skews: Mapping[Literal["treatment", "control"], int], clock: Clock) -> None:
+        self._ahead = {ARMS.index(arm): clock.ticks(skew) for arm, skew in skews.items() if skew}
+        self._held: deque[Increments] = deque(maxlen=max(self._ahead.values(), default=0) + 1)
+
+    def __call__(self, now: Increments) -> Increments:
+        if not self._ahead:
+            return now
+        self._held.appendleft(now)
+        every = list(self._held)
+        sums = {name: [each.sums[name] for each in every] for name in now.sums}
+        seen = [each.first_seen for each in every if each.first_seen is not None]
+        return Increments(
+            {name: Sums(*(self._stamped(index) for index in zip(*each, strict=True))) for name, each in sums.items()},
+            self._stamped(seen) if seen else None,
+            {name: self._stamped([each.users[name] for each in every]) for name in now.users},
+            {name: self._stamped([each.buckets[name] for each in every]) for name in now.buckets},
+            reported=now.reported,
+        )
+
+    def _stamped(self, held: Sequence[Floats]) -> Floats:
+        """Return counts [..., arms, lanes] as they are stamped, from those of the latest ticks, the present one first."""
+        found = held[0].copy()
+        for arm, ticks in self._ahead.items():
+            found[..., arm, :] = held[ticks][..., arm, :] if ticks < len(held) else 0.0
+        return found
+
+
 class _Gathered:
     """What has arrived since the last look of one cadence, split in parts where the ramp moved."""
 
     def __init__(self, noise: TelemetryNoise, strata: Strata, watched: Watched, segments: int, *, every: int) -> None:
         self.noise = noise
+        self.every = every
         self.strata = strata
         lanes = len(noise.lanes)
         self.metrics = sorted(watched.metrics)
@@ -265,7 +298,8 @@ class _Gathered:
         self._start = np.where(given, self._end, self._start)
         self._by_user.clear(given)
         self._clear(given)
-        return look
+        shield = self.noise.settings.shield
+        return look if shield is None else shielded(look, shield, every=self.every)
 
     def _users(self, given: Bools) -> FirstSeen:
         """Return the users first seen: what one step assigned is a group of its own in every part."""

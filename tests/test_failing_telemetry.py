@@ -137,3 +137,29 @@ def test_mistakes_in_telemetry(telemetry: dict[str, Any], place: str) -> None:
     with pytest.raises(FileErrors) as caught:
         scenario(telemetry=telemetry)
     assert place in caught.value.render()
+
+
+@pytest.mark.parametrize("detail", ["aggregate", "individual"])
+def test_clocks_that_run_ahead_delay_an_arm_against_the_other(detail: str) -> None:
+    plain, skewed = looks_of(detail), looks_of(detail, clock_skew={"treatment": "15m"})
+    for tick in range(TICKS):
+        for index in (0, 1):
+            mine, theirs = skewed[tick].sums["errors"][index], plain[tick].sums["errors"][index]
+            np.testing.assert_array_equal(mine[..., 1:, :], theirs[..., 1:, :])
+            before = plain[tick - 3].sums["errors"][index][..., 0, :] if tick >= 3 else np.zeros(LANES)
+            np.testing.assert_array_equal(mine[..., 0, :], np.broadcast_to(before, mine[..., 0, :].shape))
+        seen, first = skewed[tick].first_seen, plain[tick - 3].first_seen
+        assert seen is not None
+        assert first is not None
+        if tick >= 3:
+            np.testing.assert_array_equal(seen.users[..., 0, :], first.users[..., 0, :])
+
+
+@pytest.mark.parametrize(
+    ("skew", "problem"),
+    [({"treatment": "3h"}, "clock_skew.treatment: is after the horizon"), ({"both": "1m"}, "clock_skew"), ({"control": "-1m"}, "clock_skew")],
+)  # fmt: skip
+def test_a_skew_that_makes_no_sense_is_a_mistake(skew: dict[str, str], problem: str) -> None:
+    with pytest.raises(FileErrors) as caught:
+        scenario(**(SMALL | {"telemetry": {"clock_skew": skew}}))
+    assert problem in caught.value.render()

@@ -13,9 +13,9 @@ from simlab.errors import printable
 from simlab.measures.performance import Difference, Performance
 from simlab.plan import BASELINE
 from simlab.report.figures import figure_name, figures, harmed_traces, lane_events
-from simlab.report.words import Words, measure, needs, percent, words
+from simlab.report.words import Words, measure, needs, percent, spent_in_words, words
 from simlab.response import ACTIONS
-from simlab.results import Result, ScenarioResult
+from simlab.results import Result, ScenarioResult, ShieldPrice
 from simlab.ticks import format_count, format_duration, format_instant
 
 FIGURE_BYTES = 600_000
@@ -169,6 +169,7 @@ def _sections(result: Result, drawn: _Figures) -> tuple[Section, ...]:
             "against those for reference.",
             tuple(_differences(scenario) for scenario in every),
         ),
+        *_shield(every),
         Section(
             "guarantees",
             "Guarantees",
@@ -282,6 +283,29 @@ def _differences(scenario: ScenarioResult) -> Part:
 
     caption = "First minus second. Below each value its 95 % interval and n lanes; pp: percentage points."
     return Part(scenario.name, None, (Table(caption, heads, tuple(row(pair) for pair in scenario.differences)),))
+
+
+def _shield(scenarios: Sequence[ScenarioResult]) -> tuple[Section, ...]:
+    """Return the section on what shields cost; nothing if no scenario has one."""
+    priced = [scenario for scenario in scenarios if scenario.prices]
+    about = (
+        "With the shield minus without it, on the same lanes: what hiding small cells and adding noise costs in false alarms, "
+        "minutes and people, and what the noise protects."
+    )
+    return (Section("shield", "What the shield costs", about, tuple(_price(each) for each in priced)),) if priced else ()
+
+
+def _price(scenario: ScenarioResult) -> Part:
+    limit = scenario.performances[0].limit_minutes
+    names = tuple(scenario.prices[0].difference.estimates)
+    heads = ("Policy", *(measure(name, limit_minutes=limit) for name in names), "Noise")
+
+    def row(price: ShieldPrice) -> Row:
+        costs = tuple(words(price.difference.estimates[name], signed=True) for name in names)
+        return Row((price.difference.first,), (*costs, "none" if price.spent is None else spent_in_words(price.spent)))
+
+    caption = "With the shield minus without. Below each value its 95 % interval and n lanes; pp: percentage points."
+    return Part(scenario.name, None, (Table(caption, heads, tuple(row(price) for price in scenario.prices)),))
 
 
 def _guarantees(scenario: ScenarioResult) -> Part:

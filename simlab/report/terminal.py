@@ -17,8 +17,8 @@ from simlab.measures.estimates import Estimate
 from simlab.measures.gates import FAILED, INCONCLUSIVE, PASSED, Verdict
 from simlab.plan import BASELINE
 from simlab.replays import PolicyReplay, ReplayResult
-from simlab.report.words import measure, needs, percent, words
-from simlab.results import Result, ScenarioResult
+from simlab.report.words import measure, needs, percent, spent_in_words, words
+from simlab.results import Result, ScenarioResult, ShieldPrice
 from simlab.ticks import format_count, format_duration
 
 _STYLES = {PASSED: "bold green", FAILED: "bold red", INCONCLUSIVE: "bold yellow"}
@@ -134,17 +134,31 @@ def _print_scenario(console: Console, scenario: ScenarioResult) -> None:
         _print(console, f"{note} Users: in lanes whose harm began before any action.", style="dim")
     else:
         _print(console, "This scenario has no harm.", style="dim")
+    for price in scenario.prices:
+        _print_price(console, price, limit)
     for check in scenario.guarantees:
         if check.claim:
             _print(console, f"{check.policy}, {check.rule}: {check.claim}: {check.verdict}", style="dim")
     console.print()
 
 
+def _print_price(console: Console, price: ShieldPrice, limit: float) -> None:
+    """Print what the shield costs a policy, more being worse."""
+    _print(console, f"What the shield costs {price.difference.first}, with it minus without:")
+    console.print(
+        estimates_table(
+            {measure(name, limit_minutes=limit): {"": each} for name, each in price.difference.estimates.items()}, signed=True
+        )
+    )
+    if price.spent is not None:
+        _print(console, f"Noise: {spent_in_words(price.spent)}.", style="dim")
+
+
 def _marked(policy: str, *, reference: bool) -> str:
     return f"{policy} (reference)" if reference and policy != BASELINE.name else policy
 
 
-def estimates_table(groups: Mapping[str, Mapping[str, Estimate]]) -> Table:
+def estimates_table(groups: Mapping[str, Mapping[str, Estimate]], *, signed: bool = False) -> Table:
     """Return a table of estimates, grouped by measure, so that any number of policies fits and stands side by side."""
     table = Table(box=None, pad_edge=False)
     table.add_column("", overflow="fold", ratio=1)
@@ -153,7 +167,7 @@ def estimates_table(groups: Mapping[str, Mapping[str, Estimate]]) -> Table:
     for label, estimates in groups.items():
         table.add_row(Text(printable(label), style="bold"))
         for policy, estimate in estimates.items():
-            said = words(estimate)
+            said = words(estimate, signed=signed)
             table.add_row(Text(printable(f"  {policy}")), Text(said.value), Text(said.interval), Text(said.n))
     return table
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from simlab.measures.estimates import Estimate
 from simlab.measures.gates import Verdict
+from simlab.measures.privacy import DELTA, Spent
 from simlab.ticks import format_duration
 
 NO_DATA = "no data"
@@ -126,6 +127,14 @@ def measure(name: str, *, limit_minutes: float) -> str:
 def percent(share: float) -> str:
     """Return a share such as a limit or a confidence, with no more digits than it needs."""
     return f"{100 * share:.4g} %"
+
+
+def spent_in_words(spent: Spent) -> str:
+    """Return what the noise of a shield adds up to."""
+    return (
+        f"epsilon {spent.epsilon_of_a_record:.4g} for one record; for a person with a record in each of {spent.releases:,} looks "
+        f"{spent.epsilon_of_a_person:.4g}, or {spent.epsilon_at_delta:.4g} at delta {DELTA:g}"
+    )
 
 
 def needs(verdict: Verdict) -> str:
