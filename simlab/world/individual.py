@@ -79,6 +79,7 @@ class IndividualWorld:
             harm_clock(harm, clock=self.clock, strata=self.strata, lanes=lanes, seed=seed) for harm in scenario.harms
         )
         self._held: dict[str, Floats] = {}
+        self._ones = np.ones(0)
         names = ("sessions", "visit", "who", "pages", "people", "lives", "bucket")
         keys = Keys(*(self.key(name) for name in names))
         self.keys = keys._replace(bucket=salted(keys.bucket, scenario.rollout.salt))
@@ -138,9 +139,11 @@ class IndividualWorld:
 
     def _effects(self, name: str, cv: float, found: Visits) -> Floats:
         """Return the personal effect on a metric of who made each request, float64[requests]."""
-        effect = np.ones(len(found.seat))
         if cv < NO_SPREAD:
-            return effect
+            if len(self._ones) < len(found.seat):
+                self._ones = np.ones(2 * len(found.seat))
+            return self._ones[: len(found.seat)]
+        effect = np.empty(len(found.seat))
         key = self.key(f"{name}.effect")
         if self.stay:
             visits.effects_of_people(key, cv, found.person, effect)
@@ -268,12 +271,13 @@ class IndividualPath:
         tallies.arms_of(noise.begins, noise.stratum, treated, control_from, arm)
         tallies.meet(noise.begins, noise.seat, noise.life, arm, self._bits, self._lives, self._exposed, first)
         come = self._come(noise, exposure)
-        if not come.all():
+        if come is not None:
             noise, arm, first = kept(noise, come), arm[come], first[come]
         values, weight = dict(noise.values), np.ones(len(noise.seat), dtype=np.uint8)
         told, names = world.scenario.telemetry, ("telemetry.lost", "telemetry.duplicated")
-        lost, twice = (stream_key(world.seed, name) for name in names)
-        tallies.lose((lost, twice), np.array(told.loss), told.duplicated, noise.request, arm, weight)
+        if any(told.loss) or told.duplicated:
+            lost, twice = (stream_key(world.seed, name) for name in names)
+            tallies.lose((lost, twice), np.array(told.loss), told.duplicated, noise.request, arm, weight)
         for drift in world.scenario.drift:
             if isinstance(drift, InTreatment) and drift.metric in values:
                 self._drift(drift, noise, arm, values)
@@ -301,13 +305,14 @@ class IndividualPath:
             doses = doses * self.world.experiments[clock.harm.among].taking_part(noise.tick, noise.person)
         return doses
 
-    def _come(self, noise: Visits, exposure: Exposure) -> Bools:
-        """Return which requests no harm turns away, bool[requests]; who is turned away is harmed."""
-        come = np.ones(len(noise.seat), dtype=bool)
+    def _come(self, noise: Visits, exposure: Exposure) -> Bools | None:
+        """Return which requests no harm turns away, bool[requests], or None if that is all; who is turned away is harmed."""
+        come = None
         for clock in self.harms:
             dose = self._dose(clock, noise.tick, exposure) if clock.harm.turns_away else np.zeros(1)
             if not dose.any():
                 continue
+            come = np.ones(len(noise.seat), dtype=bool) if come is None else come
             doses, gone = self._doses(clock, noise, dose), np.zeros(len(noise.seat))
             key = stream_key(self.world.seed, f"{clock.stream}.turned-away")
             tallies.more_events(key, clock.harm.turns_away, noise.request, doses, gone)
@@ -397,13 +402,19 @@ class IndividualPath:
         """Return the sums of what is reported."""
         noise, arm, first, weight, values = happened
         world, lanes, segments = self.world, len(self.world.lanes), len(self.world.segments)
-        sums, users, buckets = {}, {}, {}
+        sums, users, buckets, observed = {}, {}, {}, {}
         for name in sorted(world.watched.metrics):
             metric = world.drawn[name]
             units = counted(metric, noise, first)
-            observations, total, squares = np.zeros((3, segments, len(ARMS), lanes))
-            tallies.tally(noise.begins, noise.segment, arm, units, weight, values[name], observations, total, squares)
-            sums[name] = Sums(observations, total, total if isinstance(metric, Proportion) else squares)
+            if metric.per not in observed:
+                observed[metric.per] = np.zeros((segments, len(ARMS), lanes))
+                tallies.tally_units(noise.begins, noise.segment, arm, units, weight, observed[metric.per])
+            total = squares = np.zeros((segments, len(ARMS), lanes))
+            tallies.tally(noise.begins, noise.segment, arm, units, weight, values[name], 1, total)
+            if not isinstance(metric, Proportion):
+                squares = np.zeros_like(total)
+                tallies.tally(noise.begins, noise.segment, arm, units, weight, values[name], 2, squares)
+            sums[name] = Sums(observed[metric.per], total, squares)
             if name in world.watched.by_user:
                 users[name] = np.zeros((USER_TERMS, segments, 2, lanes))
                 by_user = self._by_user[name]

@@ -26,14 +26,11 @@ ASSIGNED, SEEN, EXPOSED, HARMED = np.uint8(1), np.uint8(2), np.uint8(4), np.uint
 @njit(cache=True)
 def arms_of(begins: Integers, stratum: Small, treated: Integers, control_from: Integers, arm: Small) -> None:
     """Fill `arm` [requests] from each lane's own allocation."""
+    # Added up without a branch, which no processor could foretell.
     for lane in range(len(begins) - 1):
         for at in range(begins[lane], begins[lane + 1]):
-            if stratum[at] < treated[lane]:
-                arm[at] = TREATMENT
-            elif stratum[at] >= control_from[lane]:
-                arm[at] = CONTROL
-            else:
-                arm[at] = OUTSIDE
+            untreated, in_control = stratum[at] >= treated[lane], stratum[at] >= control_from[lane]
+            arm[at] = TREATMENT + untreated * (OUTSIDE - TREATMENT) + (untreated & in_control) * (CONTROL - OUTSIDE)
 
 
 @njit(cache=True)
@@ -49,9 +46,9 @@ def meet(begins: Integers, seat: Seats, life: Seats, arm: Small, bits: Bits, liv
             first[at] = arm[at] != OUTSIDE and not bits[lane, who] & ASSIGNED
             if first[at]:
                 bits[lane, who] |= ASSIGNED
-            if arm[at] == TREATMENT and not bits[lane, who] & EXPOSED:
-                bits[lane, who] |= EXPOSED
-                exposed[lane] += 1.0
+            newly = (arm[at] == TREATMENT) & (bits[lane, who] & EXPOSED == 0)
+            bits[lane, who] |= newly * EXPOSED
+            exposed[lane] += newly
 
 
 @njit(cache=True)
@@ -158,18 +155,24 @@ def swap(key: np.uint64, share: float, request: Words, arm: Small) -> None:
 
 
 @njit(cache=True)
-def tally(
-    begins: Integers, segment: Small, arm: Small, counted: Bools, weight: Bits, value: Floats,
-    observations: Floats, total: Floats, squares: Floats,
-) -> None:  # fmt: skip
-    """Add what is reported to sums [segments, arms, lanes]."""
+def tally_units(begins: Integers, segment: Small, arm: Small, counted: Bools, weight: Bits, observations: Floats) -> None:
+    """Add the units that are reported to `observations` [segments, arms, lanes]."""
     for lane in range(len(begins) - 1):
         for at in range(begins[lane], begins[lane + 1]):
-            if counted[at] and weight[at] > 0:
-                where, which, times = segment[at], arm[at], float(weight[at])
-                observations[where, which, lane] += times
-                total[where, which, lane] += times * value[at]
-                squares[where, which, lane] += times * value[at] * value[at]
+            if counted[at]:
+                observations[segment[at], arm[at], lane] += float(weight[at])
+
+
+@njit(cache=True)
+def tally(
+    begins: Integers, segment: Small, arm: Small, counted: Bools, weight: Bits, value: Floats, power: int, total: Floats
+) -> None:  # fmt: skip
+    """Add the values, or for `power` 2 their squares, of what is reported to `total` [segments, arms, lanes]."""
+    for lane in range(len(begins) - 1):
+        for at in range(begins[lane], begins[lane + 1]):
+            if counted[at] and value[at] != 0.0:
+                each = value[at] if power == 1 else value[at] * value[at]
+                total[segment[at], arm[at], lane] += float(weight[at]) * each
 
 
 @njit(cache=True)

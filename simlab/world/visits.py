@@ -1,7 +1,9 @@
 """The visits of one tick, one by one, and what is measured of them: compiled draws that know nobody's exposure.
 
 Sessions of a segment are Poisson; each falls on a seat in proportion to its activity, which is the same as Poisson sessions of
-each user. A visit's key is a pure function of (seed, tick, segment, lane, its number there).
+each user. They are drawn in the order of seats, so that memory is walked and not searched: uniforms in order are sums of
+exponentials over the sum of one more of them (Renyi 1953). A visit's key is a pure function of (seed, tick, segment, lane, its
+number there).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from simlab.guardrails.look import Bools, Floats, Integers
-from simlab.inverse import normal_quantile, poisson_quantile
+from simlab.inverse import fill_normals, normal_quantile, poisson_quantile
 from simlab.metrics import Metric
 from simlab.streams import cell_key, numbered, word_uniform
 from simlab.world.people import Population, Seats, Words, effect_of, person_of
@@ -36,8 +38,8 @@ class Visits(NamedTuple):
         Keys of the person and of the request.
     segment, stratum : int8[requests]
         Where the user belongs.
-    opens : bool[requests]
-        Whether it is the first of its session.
+    opens, every : bool[requests]
+        Whether it is the first of its session; and true.
     values : mapping of str to float64[requests]
         What is measured without any harm, by metric.
     """
@@ -51,6 +53,7 @@ class Visits(NamedTuple):
     segment: NDArray[np.int8]
     stratum: NDArray[np.int8]
     opens: Bools
+    every: Bools
     values: Mapping[str, Floats]
 
 
@@ -84,11 +87,29 @@ def _pages(key: np.uint64, words: Words, mean: float, out: Integers) -> None:
 
 
 @njit(cache=True)
+def _gaps(keys: Keys, tick: int, first_lane: int, counts: Integers, request: Words, gap: Floats) -> None:
+    """Fill `request` with the keys of visits, and `gap` with a uniform for each and one more for each lane and group."""
+    lanes, groups = counts.shape
+    at = gaps = 0
+    for lane in range(lanes):
+        for group in range(groups):
+            base = numbered(cell_key(keys.visit, tick, group), first_lane + lane)
+            for number in range(counts[lane, group] + 1):
+                word = numbered(base, number)
+                gap[gaps + number] = word_uniform(word, keys.who)
+                if number < counts[lane, group]:
+                    request[at + number] = word
+            at += counts[lane, group]
+            gaps += counts[lane, group] + 1
+
+
+@njit(cache=True)
 def _sessions(
     keys: Keys,
     tick: int,
     first_lane: int,
     counts: Integers,
+    gap: Floats,
     population: Population,
     bots: Integers,
     stay: int,
@@ -96,36 +117,39 @@ def _sessions(
     seat: Seats,
     life: Seats,
     person: Words,
-    request: Words,
     in_segment: NDArray[np.int8],
     stratum: NDArray[np.int8],
 ) -> None:
     lanes, groups = counts.shape
     segments = groups - len(bots)
-    at = 0
+    at = gaps = 0
     for lane in range(lanes):
         for group in range(groups):
             segment = group if group < segments else bots[group - segments, 0]
-            base = numbered(cell_key(keys.visit, tick, group), first_lane + lane)
             begin, end = population.first[segment], population.first[segment + 1]
             total = population.upto[lane, end - 1]
+            whole, place = 0.0, 0.0
+            for number in range(counts[lane, group] + 1):
+                whole += gap[gaps + number]
             for number in range(counts[lane, group]):
-                word = numbered(base, number)
-                uniform = word_uniform(word, keys.who)
+                place += gap[gaps + number]
+                uniform = place / whole
                 if group < segments:
                     found = population.guide[lane, begin + min(int(uniform * (end - begin)), end - begin - 1)]
                     while found < end - 1 and population.upto[lane, found] <= uniform * total:
                         found += 1
                 else:
-                    found = begin + int(uniform * bots[group - segments, 1])
+                    found = begin + min(int(uniform * bots[group - segments, 1]), bots[group - segments, 1] - 1)
                 who, lives = person_of(keys.people, keys.lives, stay, tick, first_lane + lane, found)
                 bucket = word_uniform(who, keys.bucket)
+                # Added up without a branch, which no processor could foretell.
                 here = 0
-                while bucket >= cuts[here + 1]:
-                    here += 1
-                seat[at], life[at], person[at], request[at] = found, lives, who, word
+                for cut in range(1, len(cuts) - 1):
+                    here += bucket >= cuts[cut]
+                seat[at], life[at], person[at] = found, lives, who
                 in_segment[at], stratum[at] = segment, here
                 at += 1
+            gaps += counts[lane, group] + 1
 
 
 def draw_visits(
@@ -164,15 +188,18 @@ def draw_visits(
     """
     counts = np.empty(mean.shape, dtype=np.int64)
     _count(keys.sessions, tick, first_lane, mean, counts)
-    sessions = int(counts.sum())
+    sessions, gap = int(counts.sum()), np.empty(int(counts.sum()) + counts.size)
     seat, life = np.empty(sessions, dtype=np.int32), np.empty(sessions, dtype=np.int32)
     person, request = np.empty(sessions, dtype=np.uint64), np.empty(sessions, dtype=np.uint64)
     segment, stratum = np.empty(sessions, dtype=np.int8), np.empty(sessions, dtype=np.int8)
-    _sessions(keys, tick, first_lane, counts, population, bots, stay, cuts, seat, life, person, request, segment, stratum)
+    _gaps(keys, tick, first_lane, counts, request, gap)
+    # Whatever the sign: only shares of their sum are used.
+    np.log(gap, out=gap)
+    _sessions(keys, tick, first_lane, counts, gap, population, bots, stay, cuts, seat, life, person, segment, stratum)
     begins = np.concatenate([[0], np.cumsum(counts.sum(axis=1))])
     opens = np.ones(sessions, dtype=bool)
     if pages == 1.0:
-        return Visits(tick, begins, seat, life, person, request, segment, stratum, opens, {})
+        return Visits(tick, begins, seat, life, person, request, segment, stratum, opens, opens, {})
     each = np.empty(sessions, dtype=np.int64)
     _pages(keys.pages, request, pages, each)
     upto = np.concatenate([[0], np.cumsum(each)])
@@ -189,6 +216,7 @@ def draw_visits(
         segment=np.repeat(segment, each),
         stratum=np.repeat(stratum, each),
         opens=number == 0,
+        every=np.ones(len(number), dtype=bool),
         values={},
     )
 
@@ -251,11 +279,18 @@ def draw_amount(
             value[index] = min(amount, cap)
 
 
-@njit(cache=True)
 def draw_duration(key: np.uint64, mu: float, sigma: float, unit: Words, value: Floats) -> None:
     """Fill `value` with log-normal durations."""
-    for index in range(len(value)):
-        value[index] = math.exp(mu + sigma * normal_quantile(word_uniform(unit[index], key)))
+    drawn = np.empty(len(unit))
+    _uniforms(key, unit, drawn)
+    fill_normals(drawn, value)
+    np.exp(mu + sigma * value, out=value)
+
+
+@njit(cache=True)
+def _uniforms(key: np.uint64, unit: Words, out: Floats) -> None:
+    for index in range(len(out)):
+        out[index] = word_uniform(unit[index], key)
 
 
 def unit_of(metric: Metric, found: Visits) -> Words:
@@ -267,7 +302,7 @@ def counted(metric: Metric, noise: Visits, first: Bools) -> Bools:
     """Return which requests give an observation of a metric, bool[requests]."""
     if metric.per == "user":
         return first
-    return noise.opens if metric.per == "session" else np.ones(len(noise.seat), dtype=bool)
+    return noise.opens if metric.per == "session" else noise.every
 
 
 def kept(noise: Visits, chosen: Bools) -> Visits:
@@ -283,5 +318,6 @@ def kept(noise: Visits, chosen: Bools) -> Visits:
         segment=noise.segment[chosen],
         stratum=noise.stratum[chosen],
         opens=noise.opens[chosen],
+        every=noise.every[chosen],
         values={name: value[chosen] for name, value in noise.values.items()},
     )

@@ -10,10 +10,9 @@ import importlib.util
 import json
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,89 +27,11 @@ from simlab.guardrails.rules.page_hinkley import PageHinkley
 from simlab.ladders import first_actions, placed, quiet_plan, quiet_runs
 from simlab.plan import Plan, load
 from simlab.runner import Options, run_lanes
+from tests.benchmarks import limits
+from tests.benchmarks.measuring import Measured, Sizes, cpu_seconds, shipped
 from tests.benchmarks.w1 import STUDY, load_average, measured
 
-SHIPPED = "studies/checkout-canary"
 COLUMNS = ("action_time", "evidence", "action", "guardrail", "worse")
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much is measured.
-
-    Attributes
-    ----------
-    lanes : int
-        In one block; Page-Hinkley takes eight times as many.
-    repeats : int
-        Measurements of each side.
-    thresholds : int
-        Read off at once.
-    samples : int
-        Given to Page-Hinkley.
-    horizon : str
-        Of the shipped scenario.
-    """
-
-    lanes: int = 500
-    repeats: int = 3
-    thresholds: int = 50
-    samples: int = 500
-    horizon: str = "3d"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One promise.
-
-    Attributes
-    ----------
-    name : str
-        What is compared, in words.
-    ratios : tuple of float
-        One a repeat, or why there is none.
-    target : float
-        What is promised.
-    at_least : bool
-        Whether more is better.
-    same : bool or None
-        Whether both sides gave the same numbers; None where they are not to.
-    skipped : str
-        Why it was not measured; empty if it was.
-    """
-
-    name: str
-    ratios: tuple[float, ...]
-    target: float
-    at_least: bool = True
-    same: bool | None = None
-    skipped: str = ""
-
-    @property
-    def ratio(self) -> float | None:
-        """The median."""
-        return statistics.median(self.ratios) if self.ratios else None
-
-    @property
-    def reached(self) -> bool | None:
-        """Whether the promise is kept; None if it was not measured."""
-        if self.ratio is None:
-            return None
-        return (self.ratio >= self.target) == self.at_least and self.same is not False
-
-
-def cpu_seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the CPU time of this process for some work, and what came of it."""
-    begins = time.process_time()
-    done = work()
-    return time.process_time() - begins, done
-
-
-def shipped(sizes: Sizes) -> Plan:
-    """Return the shipped study's first scenario with its candidate policy alone."""
-    plan = load(SHIPPED, overrides=[f"scenarios.*.horizon={sizes.horizon}"])
-    setting = replace(plan.settings[0], policies=plan.settings[0].policies[:1])
-    return replace(plan, settings=(setting,), traced=0)
 
 
 def with_threshold(plan: Plan, threshold: float) -> Plan:
@@ -247,6 +168,12 @@ BENCHMARKS: dict[str, Callable[[Sizes], Measured]] = {
     "w1": against_naive,
     "workers": two_workers,
     "page_hinkley": page_hinkley,
+    "w2": limits.user_events,
+    "users": limits.cost_by_users,
+    "lanes": limits.memory_of_a_lane,
+    "memory": limits.memory_by_lanes,
+    "help": limits.help_seconds,
+    "validate": limits.validate_seconds,
 }
 
 
