@@ -315,6 +315,15 @@ def _over_one(scenario: Scenario, document: Document) -> Iterator[Mistake]:
                 yield document.mistake(("harms", index, key), "probability", problem)
 
 
+def _no_covariate(scenario: Scenario, document: Document, path: Place) -> Iterator[Mistake]:
+    """Yield what a scenario lacks for users to be known from before."""
+    if not scenario.rollout.begins:
+        problem = f"scenario {scenario.scenario} begins its rollout at once: there is no time before it"
+        yield document.mistake(path, "signal", problem, "write rollout.begins there")
+    if scenario.users.stay is not None:
+        yield document.mistake(path, "signal", f"users of scenario {scenario.scenario} do not stay: who they were says nothing")
+
+
 def _unbounded(
     entry: GuardrailEntry, watched: list[Metric], scenario: Scenario, document: Document, path: Place
 ) -> Iterator[Mistake]:
@@ -340,6 +349,8 @@ def _unit_mistakes(study: Study, scenario: Scenario, document: Document) -> Iter
                 if scenario.users.detail == "aggregate":
                     problem = f"scenario {scenario.scenario} has no users one by one"
                     yield document.mistake((*path, key), "detail", problem, "write users.detail: individual there")
+            if entry.covariate is not None:
+                yield from _no_covariate(scenario, document, (*path, "covariate"))
             watched = [scenario.metrics[name] for name in entry.metrics if name in scenario.metrics]
             others = [metric.kind for metric in watched if not isinstance(metric, DurationMetric)]
             yield from _unbounded(entry, watched, scenario, document, path)

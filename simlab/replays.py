@@ -268,7 +268,9 @@ def _not_recorded(entries: Any, document: Document, recording: Recording) -> Ite
                 problem = "shares are of users; say the user column of an event log with arms"
             elif recording.arms is None and (entry.compare is not None or entry.of in {"treatment", "control"}):
                 problem = "this recording has no arms to compare; watch everyone"
-            if entry.quantile is not None and not events:
+            if entry.covariate is not None:
+                problem = "a recording does not say who its users were before"
+            elif entry.quantile is not None and not events:
                 problem = "the recording has sums only, no single durations; an event log has them"
             elif entry.unit == "user" and recording.kind != "cumulative" and not (events and recording.user):
                 problem = "the recording does not know its users: an event log's user column does, or cumulative statistics"

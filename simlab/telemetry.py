@@ -221,7 +221,7 @@ class _Gathered:
         self._position = np.zeros(lanes, dtype=np.int64)
         self._nothing = np.zeros((self.parts, segments, len(ARMS), lanes))
         self._nobody = np.zeros((self.parts, len(strata.shares) - 1, segments, 2, lanes))
-        self._by_user = UsersGathered(sorted(watched.by_user), parts=self.parts, segments=segments, lanes=lanes)
+        self._by_user = UsersGathered(watched.terms, parts=self.parts, segments=segments, lanes=lanes)
         self._clear(np.ones(lanes, dtype=bool))
 
     def _clear(self, lanes: Bools) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from simlab.guardrails.look import Bools, Floats, Integers, UserSums
-
-_TERMS = 6
 
 
 class UsersGathered:
@@ -16,15 +14,15 @@ class UsersGathered:
 
     Parameters
     ----------
-    metrics : sequence of str
-        Metrics that are judged user by user.
+    terms : mapping of str to int
+        How many sums there are of each metric that is judged user by user.
     parts, segments, lanes : int
         Sizes of a look.
     """
 
-    def __init__(self, metrics: Sequence[str], *, parts: int, segments: int, lanes: int) -> None:
-        shape = (_TERMS, parts, segments, 2, lanes)
-        self._sums = {name: UserSums(np.zeros(shape), np.zeros(shape)) for name in metrics}
+    def __init__(self, terms: Mapping[str, int], *, parts: int, segments: int, lanes: int) -> None:
+        shape = (parts, segments, 2, lanes)
+        self._sums = {name: UserSums(np.zeros((count, *shape)), np.zeros((count, *shape))) for name, count in terms.items()}
         self._allocation = np.full(lanes, -1, dtype=np.int64)
         self._part = np.zeros(lanes, dtype=np.int64)
 

@@ -10,7 +10,7 @@ from simlab.users_gathered import UsersGathered
 def test_looks_go_on_where_the_one_before_ended_and_begin_anew_with_the_allocation() -> None:
     rng = np.random.default_rng(1)
     lanes, parts = 3, 3
-    gathered = UsersGathered(["m"], parts=parts, segments=2, lanes=lanes)
+    gathered = UsersGathered({"m": 6}, parts=parts, segments=2, lanes=lanes)
     # Lane by lane: allocation and part of each tick, and after which ticks a look is given (True), lost (False) or not due (None).
     allocations = np.array([[1, 1, 1], [1, 1, 1], [1, 2, 1], [1, 2, 2], [1, 2, 2], [2, 2, 2]])
     in_part = np.array([[0, 0, 0], [0, 0, 0], [0, 0, 1], [0, 0, 2], [1, 0, 2], [2, 0, 2]])
@@ -48,7 +48,7 @@ def test_looks_go_on_where_the_one_before_ended_and_begin_anew_with_the_allocati
 
 
 def test_what_has_not_arrived_moves_nothing() -> None:
-    gathered = UsersGathered(["m"], parts=1, segments=1, lanes=2)
+    gathered = UsersGathered({"m": 6}, parts=1, segments=1, lanes=2)
     grown = np.ones((6, 1, 2, 2))
     gathered.add({"m": grown}, np.array([1, 1]), np.zeros(2, dtype=np.int64), np.array([True, False]))
     after = gathered.given(np.ones(2, dtype=bool))["m"].after

@@ -25,6 +25,10 @@ BUCKETS, PER_DECADE, LOWEST = 64, 12, 1e-3
 """Buckets of a distribution of durations in seconds: up to `LOWEST`, then `PER_DECADE` to a factor of ten; the last is open."""
 
 
+USER_TERMS, COVARIATE_TERMS = 6, 10
+"""Terms of sums over users, without and with a covariate."""
+
+
 class Sums(NamedTuple):
     """Additive sums of one metric over the span of a look.
 
@@ -66,12 +70,13 @@ class UserSums(NamedTuple):
 
     A user counts in an arm since the ramp last took users from control: from then on both arms only grow alike, and the sums
     begin anew. A part goes on where the part before, or the last one of the look before, ended. The terms are the sums over users
-    of 1, Y, N, Y^2, N^2 and YN, with Y the user's total and N the user's number of units.
+    of 1, Y, N, Y^2, N^2 and YN, with Y the user's total and N the user's number of units; where a covariate is asked for, also of
+    X, X^2, XY and XN, with X what the user had been like before the rollout began.
 
     Attributes
     ----------
     before, after : float64[terms, parts, segments, 2, lanes]
-        For treatment and control.
+        For treatment and control; `USER_TERMS` terms, or `COVARIATE_TERMS` with a covariate.
     """
 
     before: Floats

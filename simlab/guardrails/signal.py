@@ -244,7 +244,9 @@ class Signal(Watch):
         held = np.stack([self._by_stream(term) for term in look.users[self.metrics[0]].after])
         none = UserSums(np.zeros_like(held), held)
         factor, together = self._null if self.compare == "ratio" else 1.0, self._null == self._equal
-        return np.asarray(contrast_by_user(none, null_ratio=factor, together=together)[VARIANCE])
+        return np.asarray(
+            contrast_by_user(none, null_ratio=factor, together=together, adjusted=self.covariate is not None)[VARIANCE]
+        )
 
     def _observations(self, terms: Floats) -> Floats:
         """Return how many observations there are, in the smaller arm of a comparison, float64[streams, lanes]."""
@@ -263,7 +265,8 @@ class Signal(Watch):
         factor, together = self._null if self.compare == "ratio" else 1.0, self._null == self._equal
         if self.unit == "user":
             held = (np.stack([self._by_stream(term) for term in sums]) for sums in look.users[self.metrics[0]])
-            return contrast_by_user(UserSums(*held), null_ratio=factor, together=together)
+            adjusted = self.covariate is not None
+            return contrast_by_user(UserSums(*held), null_ratio=factor, together=together, adjusted=adjusted)
         sums = self._sums(look) if self.quantile is None else above_pooled(self._buckets(look), self.quantile)
         return contrast(sums, null_ratio=factor, together=together)
 

@@ -75,6 +75,9 @@ class Watch:
         Instead of those: milliseconds from the end of the warm-up in which they are learnt.
     unit : {"request", "user"}
         What is independent in a comparison: each observation, or each user with all of theirs (`simlab.guardrails.by_user`).
+    covariate : {"pre_period"}, optional
+        Of a difference user by user: adjust for what each user was like before the rollout began, so that the same difference
+        stands out sooner (Deng, Xu, Kohavi & Walker 2013).
     quantile : float, optional
         Of durations, instead of their mean: a level is that quantile, a comparison is of the shares above that of both arms.
     """
@@ -91,6 +94,7 @@ class Watch:
     spread: Annotated[Real, Gt(0)] | None = None
     baseline: Period | None = None
     unit: Literal["request", "user"] = "request"
+    covariate: Literal["pre_period"] | None = None
     quantile: Annotated[Share, Gt(0), Lt(1)] | None = None
 
     @property
@@ -132,6 +136,8 @@ class Watch:
         plain = takes in {Takes.STANDARDISED, Takes.LEVEL}
         if self.unit == "user" and (self.compare is None or not plain):
             yield Refusal("unit", "takes users one by one only where a metric's treatment is compared with its control")
+        if self.covariate is not None and (self.unit != "user" or self.compare != "difference"):
+            yield Refusal("covariate", "takes a covariate only with unit: user and compare: difference")
         # Sums over users are cumulative: a window has nothing to add.
         if self.unit == "user" and self.over:
             yield Refusal("over", "adds up all that users have done, and takes no window of it")

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaincinv, ndtr
 
-from simlab.guardrails.look import Bools, Floats, Integers, Sums
+from simlab.guardrails.look import COVARIATE_TERMS, USER_TERMS, Bools, Floats, Integers, Sums
 from simlab.guardrails.rule import Rule, Takes
 from simlab.guardrails.watch import Watch
 from simlab.metrics import AmountMetric, DurationMetric, Metric, Proportion
@@ -86,14 +86,15 @@ class Watched:
         Names of metrics.
     first_seen : bool
         Whether any rule counts users.
-    by_user, quantiles : frozenset of str
-        Names of metrics that are judged user by user, and of which quantiles are watched.
+    by_user, quantiles, covariates : frozenset of str
+        Names of metrics that are judged user by user, of which quantiles are watched, and that are adjusted for a covariate.
     """
 
     metrics: frozenset[str]
     first_seen: bool
     by_user: frozenset[str] = frozenset()
     quantiles: frozenset[str] = frozenset()
+    covariates: frozenset[str] = frozenset()
 
     @classmethod
     def by(cls, watches: Iterable[tuple[Watch, Rule]]) -> Watched:
@@ -104,7 +105,13 @@ class Watched:
             any(watch.compare == "shares" for watch, _ in every),
             frozenset(name for watch, _ in every if watch.unit == "user" for name in watch.metrics),
             frozenset(name for watch, _ in every if watch.quantile is not None for name in watch.metrics),
+            frozenset(name for watch, _ in every if watch.covariate is not None for name in watch.metrics),
         )
+
+    @property
+    def terms(self) -> dict[str, int]:
+        """How many sums over users there are of each metric that is judged user by user, in order of names."""
+        return {name: COVARIATE_TERMS if name in self.covariates else USER_TERMS for name in sorted(self.by_user)}
 
 
 class AggregateWorld:

@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simlab.errors import RecordingError
-from simlab.guardrails.look import ARMS, BUCKETS, LOWEST, OUTSIDE, PER_DECADE, Floats, Integers
+from simlab.guardrails.look import ARMS, BUCKETS, LOWEST, OUTSIDE, PER_DECADE, USER_TERMS, Floats, Integers
 from simlab.world.aggregate import Watched
 from simlab.world.rows import Rows, rows_told
 
 MAX_TICKS = 1_000_000
 """The longest recording that is replayed."""
 MAX_SEGMENTS = 64
-_USER_TERMS = 6
 _MERGED = 8
 
 
@@ -97,7 +96,7 @@ class EventSums:
         if self._bucketed:
             buckets = np.stack([_buckets(values[index], cell, shape) for index in self._bucketed], axis=1)
         first_seen = np.zeros((len(ticks), 1, shape[1], 2))
-        users = np.zeros((len(ticks), len(self._by_user), _USER_TERMS, shape[1], 2))
+        users = np.zeros((len(ticks), len(self._by_user), USER_TERMS, shape[1], 2))
         if rows.user is not None and (self._first_seen or self._by_user):
             self._add_users(rows, values, place * shape[1] + segment, first_seen=first_seen, users=users)
         self._waiting.append(Summed(ticks, sums, buckets, first_seen, users))

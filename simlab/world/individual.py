@@ -35,8 +35,6 @@ from simlab.world.visits import Keys, Visits, counted, kept, unit_of
 LANES_TIMES_USERS = 2_000_000
 """Users of all lanes of a block that are held at once: 12 bytes each, and about 25 for each path and metric judged by user."""
 
-USER_TERMS = 6
-
 
 def lanes_at_once(scenario: Scenario) -> int:
     """Return how many lanes of a scenario's individual world fit in a block."""
@@ -226,10 +224,11 @@ class Effect(NamedTuple):
 
 @dataclass
 class _ByUser:
-    """A metric's totals and units by user in an allocation, [2, lanes, seats], and in which."""
+    """A metric's totals and units by user in an allocation, [2, lanes, seats], and in which; and before the rollout began."""
 
     held: Floats
     since: Seats
+    before: Floats
 
 
 class IndividualPath:
@@ -254,8 +253,12 @@ class IndividualPath:
         self._lives = np.zeros((lanes, seats if world.stay else 0), dtype=np.int32)
         self._ramp = RampHistory(len(world.strata.treated), lanes)
         self._by_user = {
-            name: _ByUser(np.zeros((2, lanes, seats)), np.zeros((lanes, seats), dtype=np.int32))
-            for name in sorted(world.watched.by_user)
+            name: _ByUser(
+                np.zeros((2, lanes, seats)),
+                np.zeros((lanes, seats), dtype=np.int32),
+                np.zeros((2, lanes, seats if name in world.watched.covariates else 0)),
+            )
+            for name in world.watched.terms
         }
 
     def advance(self, noise: Visits, exposure: Exposure) -> Increments:
@@ -416,11 +419,14 @@ class IndividualPath:
                 tallies.tally(noise.begins, noise.segment, arm, units, weight, values[name], 2, squares)
             sums[name] = Sums(observed[metric.per], total, squares)
             if name in world.watched.by_user:
-                users[name] = np.zeros((USER_TERMS, segments, 2, lanes))
+                users[name] = np.zeros((world.watched.terms[name], segments, 2, lanes))
                 by_user = self._by_user[name]
+                if name in world.watched.covariates:
+                    begun = self._ramp.reached[1] <= noise.tick
+                    tallies.tally_before(noise.begins, noise.seat, units, weight, values[name], begun, by_user.before)
                 tallies.tally_users(
                     noise.begins, noise.seat, noise.life, noise.segment, arm, units, weight, values[name],
-                    world.strata.allocation[exposure.position], by_user.since, by_user.held, users[name],
+                    world.strata.allocation[exposure.position], by_user.since, by_user.held, by_user.before, users[name],
                 )  # fmt: skip
             if name in world.watched.quantiles:
                 buckets[name] = np.zeros((BUCKETS, segments, len(ARMS), lanes))

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from simlab.guardrails.look import BUCKETS, CONTROL, LOWEST, OUTSIDE, PER_DECADE, TREATMENT, Bools, Floats, Integers
+from simlab.guardrails.look import BUCKETS, CONTROL, LOWEST, OUTSIDE, PER_DECADE, TREATMENT, USER_TERMS, Bools, Floats, Integers
 from simlab.inverse import poisson_quantile
 from simlab.streams import word_uniform
 from simlab.world.people import Seats, Words, effect_of
@@ -178,14 +178,19 @@ def tally(
 @njit(cache=True)
 def tally_users(
     begins: Integers, seat: Seats, life: Seats, segment: Small, arm: Small, counted: Bools, weight: Bits, value: Floats,
-    allocation: Integers, since: Seats, held: Floats, out: Floats,
+    allocation: Integers, since: Seats, held: Floats, before: Floats, out: Floats,
 ) -> None:  # fmt: skip
     """Add to `out` [terms, segments, 2, lanes] by how much the sums over users of 1, Y, N, Y^2, N^2 and YN grow.
 
     Y and N are a user's total and number of units in the lane's allocation; `held` [2, lanes, seats] has them, and
-    `since` [lanes, seats] for which life and allocation.
+    `since` [lanes, seats] for which life and allocation. With as many terms, also those of X, X^2, XY and XN: X is what a user's
+    total `before` [2, lanes, seats] was beyond what was usual for as many units.
     """
+    covariate = out.shape[0] > USER_TERMS
     for lane in range(len(begins) - 1):
+        usual = 0.0
+        if covariate and before[1, lane].sum() > 0.0:
+            usual = before[0, lane].sum() / before[1, lane].sum()
         for at in range(begins[lane], begins[lane + 1]):
             which = arm[at]
             if which == OUTSIDE or not counted[at] or weight[at] == 0:
@@ -197,6 +202,10 @@ def tally_users(
                 held[0, lane, who] = 0.0
                 held[1, lane, who] = 0.0
                 out[0, where, which, lane] += 1.0
+                if covariate:
+                    x = before[0, lane, who] - usual * before[1, lane, who]
+                    out[6, where, which, lane] += x
+                    out[7, where, which, lane] += x * x
             y, n = held[0, lane, who], held[1, lane, who]
             more_y, more_n = weight[at] * value[at], float(weight[at])
             out[1, where, which, lane] += more_y
@@ -204,8 +213,26 @@ def tally_users(
             out[3, where, which, lane] += more_y * (2.0 * y + more_y)
             out[4, where, which, lane] += more_n * (2.0 * n + more_n)
             out[5, where, which, lane] += (y + more_y) * (n + more_n) - y * n
+            if covariate:
+                x = before[0, lane, who] - usual * before[1, lane, who]
+                out[8, where, which, lane] += x * more_y
+                out[9, where, which, lane] += x * more_n
             held[0, lane, who] = y + more_y
             held[1, lane, who] = n + more_n
+
+
+@njit(cache=True)
+def tally_before(
+    begins: Integers, seat: Seats, counted: Bools, weight: Bits, value: Floats, begun: Bools, before: Floats
+) -> None:  # fmt: skip
+    """Add a user's total and units to `before` [2, lanes, seats] in lanes whose rollout has not `begun`."""
+    for lane in range(len(begins) - 1):
+        if begun[lane]:
+            continue
+        for at in range(begins[lane], begins[lane + 1]):
+            if counted[at]:
+                before[0, lane, seat[at]] += weight[at] * value[at]
+                before[1, lane, seat[at]] += float(weight[at])
 
 
 @njit(cache=True)

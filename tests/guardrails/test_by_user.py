@@ -107,3 +107,40 @@ def test_it_gives_no_counts(takes: Takes) -> None:
     assert not BY_USER.gives(takes)
     assert BY_USER.gives(Takes.STANDARDISED)
     assert not Signal(watch="m", of="everyone", unit="user", target=0.0, spread=1.0).gives(Takes.STANDARDISED)
+
+
+def with_covariate(y: Floats, n: Floats, x: Floats) -> Floats:
+    """Return the sums over the users of one arm, those of the covariate last."""
+    return np.concatenate([terms_of(y, n), [x.sum(), (x**2).sum(), (x * y).sum(), (x * n).sum()]])
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_adjusted_for_a_covariate_it_is_a_regression_of_the_residuals(together: bool) -> None:
+    arms = [table(1, 300), table(2, 500)]
+    before = [0.5 * y + np.random.default_rng(seed).normal(size=len(y)) for seed, (y, _) in enumerate(arms)]
+    sums = np.stack([with_covariate(*arm, x) for arm, x in zip(arms, before, strict=True)], axis=-1)[:, None, None, :, None]
+    none = UserSums(np.zeros_like(sums), sums)
+    terms = contrast_by_user(none, null_ratio=1.0, together=together, adjusted=True)[:, 0, 0]
+    plain = contrast_by_user(none, null_ratio=1.0, together=together)[:, 0, 0]
+    (y1, n1), (y2, n2) = arms
+    ratios = [(y1.sum() + y2.sum()) / (n1.sum() + n2.sum())] * 2 if together else [y1.sum() / n1.sum(), y2.sum() / n2.sum()]
+    residuals = [y - ratio * n for (y, n), ratio in zip(arms, ratios, strict=True)]
+    x, r = np.concatenate(before), np.concatenate(residuals)
+    centred = x - x.mean() if together else np.concatenate([each - each.mean() for each in before])
+    slope = (centred @ r) / (centred @ centred)
+    left = r - slope * centred
+    spread = [left @ left / 798] * 2 if together else [left[:300] @ left[:300] / 299, left[300:] @ left[300:] / 499]
+    variance = sum(s * len(n) / n.sum() ** 2 for s, (_, n) in zip(spread, arms, strict=True))
+    means = [y.sum() / n.sum() - slope * (each.mean() - x.mean()) / n.mean() for (y, n), each in zip(arms, before, strict=True)]
+    np.testing.assert_allclose(terms[VARIANCE], 1 / variance, rtol=1e-9)
+    np.testing.assert_allclose(terms[TREATMENT_SUM], means[0] / variance, rtol=1e-9)
+    np.testing.assert_allclose(terms[CONTROL_SUM], means[1] / variance, rtol=1e-9)
+    assert terms[VARIANCE] > plain[VARIANCE]
+
+
+def test_a_covariate_that_says_nothing_changes_nothing() -> None:
+    arms = [table(1, 300), table(2, 500)]
+    sums = np.stack([with_covariate(*arm, np.zeros(len(arm[0]))) for arm in arms], axis=-1)[:, None, None, :, None]
+    none = UserSums(np.zeros_like(sums), sums)
+    adjusted = contrast_by_user(none, null_ratio=1.0, together=False, adjusted=True)
+    np.testing.assert_array_equal(adjusted, contrast_by_user(none, null_ratio=1.0, together=False))
