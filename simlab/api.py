@@ -9,7 +9,8 @@ from simlab.plan import Plan, load
 from simlab.replays import ReplayResult, load_replay, run_replay
 from simlab.results import Result
 from simlab.runner import Options, run_plan
-from simlab.tuning import TuneOptions, TuneResult, tune_plan
+from simlab.tuned import TuneOptions, TuneResult
+from simlab.tuning import tune_plan
 
 __all__ = ["load", "replay", "run", "tune"]
 

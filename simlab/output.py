@@ -15,7 +15,7 @@ from simlab.errors import OutputError
 from simlab.files import atomic_write, reason_of
 from simlab.replays import ReplayPlan, ReplayResult
 from simlab.results import Result
-from simlab.tuning import TuneResult
+from simlab.tuned import TuneResult
 
 PARTIAL = ".partial"
 

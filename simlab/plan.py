@@ -24,18 +24,9 @@ from simlab.reading_scenarios import read_scenario
 from simlab.scenario import Response, Rollout, Scenario, Telemetry
 from simlab.schemas import Path as Place
 from simlab.shipped import shipped_path
-from simlab.study import (
-    GateEntry,
-    GuardrailEntry,
-    Study,
-    Watchable,
-    build_policies,
-    check_policies,
-    metrics_of,
-    own_rules,
-    read_study,
-)
+from simlab.study import GateEntry, GuardrailEntry, Study, metrics_of, own_rules, read_study
 from simlab.ticks import format_duration
+from simlab.watching import Watchable, build_policies, check_policies
 from simlab.world.aggregate import AggregateWorld, Watched
 from simlab.world.individual import IndividualWorld, lanes_at_once
 from simlab.world.rates import rates_of

@@ -25,8 +25,9 @@ from simlab.results import Provenance, plain, provenance, typed_command
 from simlab.scenario import Response, Rollout, Telemetry
 from simlab.schemas import read_settings
 from simlab.shipped import shipped_path
-from simlab.study import Policies, Study, Watchable, build_policies, check_policies, own_rules
+from simlab.study import Policies, Study, own_rules
 from simlab.ticks import format_instant
+from simlab.watching import Watchable, build_policies, check_policies
 from simlab.world.aggregate import Watched
 from simlab.world.reading import read_series
 from simlab.world.recording import Recording, RecordingWorld, Series

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ import numpy as np
 
 from simlab.calibration import calibrate
 from simlab.documents import Document
-from simlab.errors import EXIT_INCONCLUSIVE, SimlabError
+from simlab.errors import SimlabError
 from simlab.guardrails.look import Floats
 from simlab.guardrails.policy import Policy
 from simlab.ladders import QuietRun, first_actions, quiet_plan, quiet_runs, why_rerun
@@ -29,190 +29,16 @@ from simlab.measures.estimates import Estimate, proportion
 from simlab.measures.outcomes import gather
 from simlab.placing import settings_at
 from simlab.plan import Plan, replanned
-from simlab.results import Result, plain
-from simlab.runner import Options, run_lanes, run_plan
+from simlab.results import Result
+from simlab.runner import run_lanes, run_plan
+from simlab.tuned import DEFAULTS, Change, FrontierPoint, Prices, TunedPolicy, TuneOptions, TuneResult, Values, today_of
 from simlab.yaml_nodes import DataPath
 from simlab.yaml_text import read_yaml
 
-TODAY = "-today"
 LANES_A, LANES_B = 1 << 40, 1 << 41
 """First lanes of the sets A and B; the study's own begin at 0 and never come so far."""
 _FRONTIER = (0.125, 0.25, 0.5, 2.0, 4.0)
 """Budgets of the frontier, as multiples of the one asked for."""
-
-Values = Mapping[DataPath, float | str]
-
-
-@dataclass(frozen=True)
-class Prices:
-    """What harm and false stops cost, in any one currency.
-
-    Attributes
-    ----------
-    user : float
-        A harmed user.
-    false_stop : float
-        A harmless rollout that is stopped or paged for.
-    harmful : float
-        Share of rollouts that are harmful.
-    """
-
-    user: float
-    false_stop: float
-    harmful: float
-
-    def cost(self, users_harmed: float, false_alarms: float) -> float:
-        """Return the expected cost of a rollout."""
-        return self.harmful * self.user * users_harmed + (1 - self.harmful) * self.false_stop * false_alarms
-
-
-@dataclass(frozen=True)
-class TuneOptions:
-    """What is asked of a tuning.
-
-    Attributes
-    ----------
-    budget : float, optional
-        Largest probability of a false alarm by the horizon; that of the study's gate if not given.
-    confidence : float
-        With which the budget is kept in all scenarios together.
-    lanes : int, optional
-        In each of the sets A and B; the study's ``lanes.start`` if not given.
-    policies : tuple of str
-        Which to tune; all that are not for reference if empty.
-    tries : tuple of str
-        ``policies.NAME.path=[value, ...]``: settings to choose from.
-    run : Options
-        Workers, blocks, progress; `kept` is for lanes C.
-    likely : mapping of str to float
-        How likely each scenario's harm is, by scenario; those left out are as good as never. What is compared is then the mean
-        harm; without it, that of the worst scenario.
-    prices : Prices, optional
-        Choose the budget too, from the multiples of the frontier: the one with the least expected cost.
-    """
-
-    budget: float | None = None
-    confidence: float = 0.95
-    lanes: int | None = None
-    policies: tuple[str, ...] = ()
-    tries: tuple[str, ...] = ()
-    run: Options = field(default_factory=Options)
-    likely: Mapping[str, float] = field(default_factory=dict)
-    prices: Prices | None = None
-
-
-@dataclass(frozen=True)
-class Change:
-    """One value of the study's file, old and new.
-
-    Attributes
-    ----------
-    path : tuple of str and int
-        Where it stands.
-    old : float, str or None
-        None where the file does not say it.
-    new : float or str
-        As the file is to hold it.
-    """
-
-    path: DataPath
-    old: float | str | None
-    new: float | str
-
-
-@dataclass(frozen=True)
-class TunedPolicy:
-    """What tuning found for one policy.
-
-    Attributes
-    ----------
-    policy : str
-        Its name.
-    reason : str
-        Why it was not tuned; empty if it was.
-    changes : tuple of Change
-        What is to be changed.
-    tried : int
-        Combinations of settings that were compared on lanes A.
-    false_alarms : dict of str to Estimate
-        By scenario: on lanes B at the new settings, with the upper bound that was asked for and the lower at 0.
-    budget : float
-        That was kept: as asked for, or the cheapest where prices were given.
-    """
-
-    policy: str
-    reason: str
-    changes: tuple[Change, ...] = ()
-    tried: int = 1
-    false_alarms: Mapping[str, Estimate] = field(default_factory=dict)
-    budget: float = np.nan
-
-
-@dataclass(frozen=True)
-class FrontierPoint:
-    """A policy at one threshold, on lanes C.
-
-    Attributes
-    ----------
-    scenario, policy : str
-        Names.
-    kind : str
-        ``today``, ``chosen`` or ``other``.
-    false_alarms, users_harmed : Estimate
-        Of harmless rollouts, and the mean over all lanes.
-    """
-
-    scenario: str
-    policy: str
-    kind: str
-    false_alarms: Estimate
-    users_harmed: Estimate
-
-
-@dataclass(frozen=True)
-class TuneResult:
-    """What a tuning found.
-
-    Attributes
-    ----------
-    budget, confidence : float
-        As asked for.
-    lanes : int
-        In each of the sets A and B.
-    policies : tuple of TunedPolicy
-        In the order of the study.
-    frontier : tuple of FrontierPoint
-        Of every tuned policy in every scenario.
-    result : Result
-        Of today's and the new settings on lanes C.
-    """
-
-    budget: float
-    confidence: float
-    lanes: int
-    policies: tuple[TunedPolicy, ...]
-    frontier: tuple[FrontierPoint, ...]
-    result: Result
-
-    @property
-    def values(self) -> dict[DataPath, float | str]:
-        """What the study's file is to hold."""
-        return {change.path: change.new for policy in self.policies for change in policy.changes}
-
-    @property
-    def exit_code(self) -> int:
-        """That of the gates at the new settings; inconclusive where no policy could be tuned."""
-        return self.result.exit_code if any(not policy.reason for policy in self.policies) else EXIT_INCONCLUSIVE
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what ``tune.json`` holds."""
-        own = {name: getattr(self, name) for name in ("budget", "confidence", "lanes", "policies", "frontier")}
-        found: dict[str, Any] = plain({"schema": 1, **own, "result": self.result.to_dict()})
-        return found
-
-    def to_json(self) -> str:
-        """Return `to_dict` as JSON text."""
-        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 class _Candidate(NamedTuple):
@@ -256,7 +82,7 @@ class _Line(NamedTuple):
         return np.asarray(((maxima - self.start[:, None]) / (self.end - self.start)[:, None]).max(axis=0))
 
 
-def tune_plan(plan: Plan, options: TuneOptions = TuneOptions(), *, command: str | None = None) -> TuneResult:
+def tune_plan(plan: Plan, options: TuneOptions = DEFAULTS, *, command: str | None = None) -> TuneResult:
     """Tune a study's policies.
 
     Raises
@@ -495,11 +321,6 @@ def _with_today(study: dict[str, Any], plan: Plan, found: Sequence[TunedPolicy])
     before = [entry for entry in _study(plan)["policies"] if entry["name"] in changed]
     today = [{**copy.deepcopy(entry), "name": today_of(entry["name"]), "reference": True} for entry in before]
     return {**study, "policies": [*study["policies"], *today]}
-
-
-def today_of(policy: str) -> str:
-    """Return the name under which today's settings of a policy are run."""
-    return policy[: 64 - len(TODAY)] + TODAY
 
 
 def _frontier_points(

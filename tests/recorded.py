@@ -24,8 +24,9 @@ from simlab.measures.estimates import Estimate, proportion, rate
 from simlab.replays import ReplayPlan, ReplayResult, ReplaySetting, run_replay
 from simlab.report.words import words
 from simlab.schemas import read_settings
-from simlab.study import Policies, build_policies
+from simlab.study import Policies
 from simlab.ticks import DAY, Clock, format_instant
+from simlab.watching import build_policies
 from simlab.world.aggregate import Watched
 from simlab.world.recording import Between, Recording, Series, ValueColumn
 from simlab.yaml_text import read_yaml

@@ -16,7 +16,8 @@ from simlab.cli import main
 from simlab.errors import EXIT_INCONCLUSIVE, SimlabError
 from simlab.plan import Plan, replanned
 from simlab.runner import Options, run_lanes, run_plan
-from simlab.tuning import LANES_A, LANES_B, Prices, TuneOptions, TuneResult, _Tuning, today_of, tune_plan
+from simlab.tuned import Prices, TuneOptions, TuneResult, today_of
+from simlab.tuning import LANES_A, LANES_B, _Tuning, tune_plan
 from tests.worlds import CUSUM, SCENARIO, changed, plan
 
 LANES = 60

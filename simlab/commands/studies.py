@@ -79,7 +79,8 @@ def tune(study: str, budget: float | None, confidence: float, lanes: int | None,
     from simlab.report.tuning import print_tuning
     from simlab.runner import Options
     from simlab.shipped import shipped_path
-    from simlab.tuning import Prices, TuneOptions, tune_plan
+    from simlab.tuned import Prices, TuneOptions
+    from simlab.tuning import tune_plan
     from simlab.yaml_edit import with_values
 
     if apply and overrides:

@@ -26,7 +26,8 @@ from simlab.nab.scoring import Profile, best_threshold, raw_score, rising_edges,
 from simlab.results import Provenance, plain, provenance, typed_command
 from simlab.schemas import read_settings
 from simlab.shipped import shipped_path
-from simlab.study import Policies, PolicyEntry, Watchable, build_policies, check_policies
+from simlab.study import Policies, PolicyEntry
+from simlab.watching import Watchable, build_policies, check_policies
 
 METRIC = "value"
 NOTE = (

@@ -12,7 +12,7 @@ from simlab.errors import printable
 from simlab.measures.estimates import Estimate
 from simlab.report.figures import COLOURS, INK, MARKERS, draw_svg, new_figure
 from simlab.report.words import words
-from simlab.tuning import FrontierPoint, TunedPolicy, TuneResult, today_of
+from simlab.tuned import FrontierPoint, TunedPolicy, TuneResult, today_of
 from simlab.yaml_text import render_path
 
 if TYPE_CHECKING:
