@@ -23,11 +23,12 @@ from simlab.reading_scenarios import read_scenario
 from simlab.scenario import Scenario
 from simlab.schemas import read_settings
 from simlab.shipped import shipped_path
+from simlab.streams import fill_uniforms
 from simlab.world.aggregate import Watched
 from simlab.world.events import numbered
-from simlab.world.experiments import buckets, salted
+from simlab.world.experiments import salted
 from simlab.world.individual import IndividualWorld
-from simlab.world.people import Words, person_of
+from simlab.world.people import Words, first_people
 from simlab.world.recording import Recording
 from simlab.world.rows import Rows, read_rows, rows_told
 
@@ -126,10 +127,8 @@ def isolation_of(file: str, *, data: Path | None = None) -> dict[str, tuple[Pair
 def pairs_of(scenario: Scenario, *, seed: int = 0) -> tuple[Pair, ...]:
     """Return how the buckets of a scenario's rollout and other experiments hang together, pair by pair, for some of its users."""
     world = IndividualWorld(scenario, np.array([0]), seed=seed, watched=Watched(frozenset(), first_seen=False))
-    people = np.array(
-        [person_of(world.keys.people, world.keys.lives, 0, 0, 0, seat)[0] for seat in range(min(_USERS, scenario.users.count))],
-        dtype=np.uint64,
-    )
+    people = np.empty(min(_USERS, scenario.users.count), dtype=np.uint64)
+    first_people(world.keys.people, 0, people)
     salts = {"rollout": scenario.rollout.salt} | {each.name: each.rollout.salt for each in scenario.experiments}
     held = {name: _buckets(world.key("bucket"), salt, people) for name, salt in salts.items()}
     pairs = list(itertools.combinations(held, 2))
@@ -138,7 +137,7 @@ def pairs_of(scenario: Scenario, *, seed: int = 0) -> tuple[Pair, ...]:
 
 def _buckets(key: np.uint64, salt: str, people: Words) -> Floats:
     out = np.empty(len(people))
-    buckets(salted(key, salt), people, out)
+    fill_uniforms(salted(key, salt), people, out)
     return out
 
 

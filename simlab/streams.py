@@ -61,6 +61,13 @@ def word_uniform(word: np.uint64, key: np.uint64) -> float:
 
 
 @njit(cache=True)
+def fill_uniforms(key: np.uint64, words: NDArray[np.uint64], out: NDArray[np.float64]) -> None:
+    """Fill `out` with `word_uniform` of each word in the stream `key`."""
+    for at in range(len(out)):
+        out[at] = word_uniform(words[at], key)
+
+
+@njit(cache=True)
 def _uniforms(key: np.uint64, tick: int, cell: int, lanes: NDArray[np.int64]) -> NDArray[np.float64]:
     base = cell_key(key, tick, cell)
     out = np.empty(lanes.size)

@@ -15,6 +15,7 @@ from simlab.inverse import (
     LARGEST,
     binomial_quantile,
     binomial_quantiles,
+    fill_normals,
     normal_quantile,
     normal_quantiles,
     poisson_quantile,
@@ -328,3 +329,10 @@ def test_an_impossible_mean_is_refused(mean: float) -> None:
 def test_impossible_trials_are_refused(n: int, p: float) -> None:
     with pytest.raises(ValueError, match="n between"):
         binomial_quantile(0.5, n, p)
+
+
+def test_normals_of_an_array_are_those_one_by_one() -> None:
+    uniforms = np.concatenate([np.random.default_rng(5).random(5000), [1e-300, 0.075, 0.925, 0.5, 1 - 2**-53, 0.0749999, 1e-12]])
+    out = np.empty(len(uniforms))
+    fill_normals(uniforms, out)
+    np.testing.assert_array_equal(out, [normal_quantile(uniform) for uniform in uniforms])

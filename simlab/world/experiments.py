@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from simlab.guardrails.look import Floats
 from simlab.scenario import Experiment, Scenario
-from simlab.streams import stream_key, word_uniform
+from simlab.streams import fill_uniforms, stream_key
 from simlab.world.people import Words
 from simlab.world.ramp import ramp_plan
 
@@ -37,9 +36,9 @@ class Running(NamedTuple):
 
     def taking_part(self, tick: int, person: Words) -> Floats:
         """Return 1 for each request of somebody whom it exposes, else 0, float64[requests]."""
-        out = np.empty(len(person))
-        _taking_part(self.key, float(self.exposed[tick]), person, out)
-        return out
+        bucket = np.empty(len(person))
+        fill_uniforms(self.key, person, bucket)
+        return np.asarray(bucket < self.exposed[tick], dtype=np.float64)
 
 
 def salted(bucket: np.uint64, salt: str) -> np.uint64:
@@ -55,16 +54,3 @@ def running(scenario: Scenario, bucket: np.uint64) -> dict[str, Running]:
         exposed = np.array([0.0, *(step.expose for step in experiment.steps)])[planned]
         found[experiment.name] = Running(experiment, salted(bucket, experiment.rollout.salt), exposed)
     return found
-
-
-@njit(cache=True)
-def buckets(key: np.uint64, person: Words, out: Floats) -> None:
-    """Fill `out` [people] with the bucket of each, uniform from 0 to 1."""
-    for at in range(len(person)):
-        out[at] = word_uniform(person[at], key)
-
-
-@njit(cache=True)
-def _taking_part(key: np.uint64, exposed: float, person: Words, out: Floats) -> None:
-    for at in range(len(person)):
-        out[at] = 1.0 if word_uniform(person[at], key) < exposed else 0.0

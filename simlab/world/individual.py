@@ -76,6 +76,10 @@ class IndividualWorld:
         self.harms = tuple(
             harm_clock(harm, clock=self.clock, strata=self.strata, lanes=lanes, seed=seed) for harm in scenario.harms
         )
+        told = scenario.telemetry
+        reported = not (any(told.loss) or told.misassigned)
+        # Where all is reported, of the arm it happened in, who comes first is who is seen first.
+        self.loses = not reported or any(harm.silent or harm.drops_users or harm.turns_away for harm in scenario.harms)
         self._held: dict[str, Floats] = {}
         self._ones = np.ones(0)
         names = ("sessions", "visit", "who", "pages", "people", "lives", "bucket")
@@ -291,7 +295,8 @@ class IndividualPath:
                 self._drop(clock, noise, dose, arm)
         if told.misassigned:
             tallies.swap(stream_key(world.seed, "telemetry.misassigned"), told.misassigned, noise.request, arm)
-        tallies.report(noise.begins, noise.seat, arm, weight, self._bits, first)
+        if world.loses:
+            tallies.report(noise.begins, noise.seat, arm, weight, self._bits, first)
         return Happened(noise, arm, first, weight, values)
 
     def _dose(self, clock: HarmClock, tick: int, exposure: Exposure) -> Floats:
@@ -412,12 +417,10 @@ class IndividualPath:
             if metric.per not in observed:
                 observed[metric.per] = np.zeros((segments, len(ARMS), lanes))
                 tallies.tally_units(noise.begins, noise.segment, arm, units, weight, observed[metric.per])
-            total = squares = np.zeros((segments, len(ARMS), lanes))
-            tallies.tally(noise.begins, noise.segment, arm, units, weight, values[name], 1, total)
-            if not isinstance(metric, Proportion):
-                squares = np.zeros_like(total)
-                tallies.tally(noise.begins, noise.segment, arm, units, weight, values[name], 2, squares)
-            sums[name] = Sums(observed[metric.per], total, squares)
+            total, binary = np.zeros((segments, len(ARMS), lanes)), isinstance(metric, Proportion)
+            squares = np.zeros((0, 0, 0)) if binary else np.zeros_like(total)
+            tallies.tally(noise.begins, noise.segment, arm, units, weight, values[name], total, squares)
+            sums[name] = Sums(observed[metric.per], total, total if binary else squares)
             if name in world.watched.by_user:
                 users[name] = np.zeros((world.watched.terms[name], segments, 2, lanes))
                 by_user = self._by_user[name]
@@ -434,5 +437,5 @@ class IndividualPath:
         seen = None
         if world.watched.first_seen:
             seen = np.zeros((len(world.strata.treated) - 1, segments, 2, lanes))
-            tallies.count_first(noise.begins, noise.segment, noise.stratum, arm, first, world.strata.cohort, seen)
+            tallies.count_first(noise.begins, np.flatnonzero(first), noise.segment, noise.stratum, arm, world.strata.cohort, seen)
         return Increments(sums, seen, users, buckets, reported=True)

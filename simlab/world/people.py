@@ -113,11 +113,19 @@ def population(key: np.uint64, first_lane: int, lanes: int, *, sizes: Integers, 
     return Population(first, upto, guide)
 
 
-@njit(cache=True)
-def person_of(people: np.uint64, lives: np.uint64, stay: int, tick: int, lane: int, seat: int) -> tuple[np.uint64, int]:
-    """Return the key of who sits in a seat at a tick, and how many have sat there before."""
-    of_seat = numbered(numbered(people, lane), seat)
+@njit(cache=True, inline="always")
+def person_of(of_lane: np.uint64, lives: np.uint64, stay: int, tick: int, seat: int) -> tuple[np.uint64, int]:
+    """Return the key of who sits in a seat of the lane with the key `of_lane` at a tick, and how many have sat there before."""
+    of_seat = numbered(of_lane, seat)
     if stay == 0:
         return of_seat, 0
     life = (tick + int(word_uniform(of_seat, lives) * stay)) // stay
     return numbered(of_seat, life), life
+
+
+@njit(cache=True)
+def first_people(people: np.uint64, lane: int, out: Words) -> None:
+    """Fill `out` with the keys of those who sit in a lane's first seats at first."""
+    of_lane = numbered(people, lane)
+    for seat in range(len(out)):
+        out[seat] = numbered(of_lane, seat)

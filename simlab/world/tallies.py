@@ -63,13 +63,14 @@ def report(begins: Integers, seat: Seats, arm: Small, weight: Bits, bits: Bits, 
 
 @njit(cache=True)
 def count_first(
-    begins: Integers, segment: Small, stratum: Small, arm: Small, first: Bools, cohort: Integers, out: Floats
-) -> None:
-    """Add the users seen for the first time to `out` [steps, segments, arms, lanes], by the step that assigned them."""
-    for lane in range(len(begins) - 1):
-        for at in range(begins[lane], begins[lane + 1]):
-            if first[at]:
-                out[cohort[stratum[at]], segment[at], arm[at], lane] += 1.0
+    begins: Integers, first: Integers, segment: Small, stratum: Small, arm: Small, cohort: Integers, out: Floats
+) -> None:  # fmt: skip
+    """Add the users of the requests `first` to `out` [steps, segments, arms, lanes], by the step that assigned them."""
+    lane = 0
+    for at in first:
+        while at >= begins[lane + 1]:
+            lane += 1
+        out[cohort[stratum[at]], segment[at], arm[at], lane] += 1.0
 
 
 @njit(cache=True)
@@ -165,14 +166,17 @@ def tally_units(begins: Integers, segment: Small, arm: Small, counted: Bools, we
 
 @njit(cache=True)
 def tally(
-    begins: Integers, segment: Small, arm: Small, counted: Bools, weight: Bits, value: Floats, power: int, total: Floats
+    begins: Integers, segment: Small, arm: Small, counted: Bools, weight: Bits, value: Floats, total: Floats, squares: Floats
 ) -> None:  # fmt: skip
-    """Add the values, or for `power` 2 their squares, of what is reported to `total` [segments, arms, lanes]."""
+    """Add the values of what is reported to `total` [segments, arms, lanes], and squares to `squares` unless it is empty."""
+    squared = squares.size > 0
     for lane in range(len(begins) - 1):
         for at in range(begins[lane], begins[lane + 1]):
             if counted[at] and value[at] != 0.0:
-                each = value[at] if power == 1 else value[at] * value[at]
-                total[segment[at], arm[at], lane] += float(weight[at]) * each
+                each = weight[at] * value[at]
+                total[segment[at], arm[at], lane] += each
+                if squared:
+                    squares[segment[at], arm[at], lane] += each * value[at]
 
 
 @njit(cache=True)

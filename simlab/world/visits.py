@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from simlab.guardrails.look import Bools, Floats, Integers
 from simlab.inverse import fill_normals, normal_quantile, poisson_quantile
 from simlab.metrics import Metric
-from simlab.streams import cell_key, numbered, word_uniform
+from simlab.streams import cell_key, fill_uniforms, numbered, word_uniform
 from simlab.world.people import Population, Seats, Words, effect_of, person_of
+
+_PIECE = 8192
 
 
 class Visits(NamedTuple):
@@ -87,69 +89,66 @@ def _pages(key: np.uint64, words: Words, mean: float, out: Integers) -> None:
 
 
 @njit(cache=True)
-def _gaps(keys: Keys, tick: int, first_lane: int, counts: Integers, request: Words, gap: Floats) -> None:
-    """Fill `request` with the keys of visits, and `gap` with a uniform for each and one more for each lane and group."""
+def _words(key: np.uint64, tick: int, first_lane: int, counts: Integers, request: Words, after: Words) -> None:
+    """Fill `request` with the keys of visits, and `after` [lanes, groups] with that of the one that would have come next."""
     lanes, groups = counts.shape
-    at = gaps = 0
+    at = 0
     for lane in range(lanes):
         for group in range(groups):
-            base = numbered(cell_key(keys.visit, tick, group), first_lane + lane)
-            for number in range(counts[lane, group] + 1):
-                word = numbered(base, number)
-                gap[gaps + number] = word_uniform(word, keys.who)
-                if number < counts[lane, group]:
-                    request[at + number] = word
+            base = numbered(cell_key(key, tick, group), first_lane + lane)
+            for number in range(counts[lane, group]):
+                request[at + number] = numbered(base, number)
             at += counts[lane, group]
-            gaps += counts[lane, group] + 1
+            after[lane, group] = numbered(base, counts[lane, group])
 
 
-@njit(cache=True)
-def _sessions(
-    keys: Keys,
-    tick: int,
-    first_lane: int,
-    counts: Integers,
-    gap: Floats,
-    population: Population,
-    bots: Integers,
-    stay: int,
-    cuts: Floats,
-    seat: Seats,
-    life: Seats,
-    person: Words,
+@njit(cache=True, error_model="numpy")
+def _seats(
+    counts: Integers, gap: Floats, after: Floats, population: Population, bots: Integers, seat: Seats,
     in_segment: NDArray[np.int8],
-    stratum: NDArray[np.int8],
-) -> None:
+) -> None:  # fmt: skip
+    """Fill `seat` and `in_segment` [sessions] by walking each lane's seats."""
     lanes, groups = counts.shape
     segments = groups - len(bots)
-    at = gaps = 0
+    at = 0
     for lane in range(lanes):
+        upto, guide = population.upto[lane], population.guide[lane]
         for group in range(groups):
             segment = group if group < segments else bots[group - segments, 0]
             begin, end = population.first[segment], population.first[segment + 1]
-            total = population.upto[lane, end - 1]
-            whole, place = 0.0, 0.0
-            for number in range(counts[lane, group] + 1):
-                whole += gap[gaps + number]
+            size = end - begin if group < segments else bots[group - segments, 1]
+            total = upto[end - 1]
+            whole, place = after[lane, group], 0.0
             for number in range(counts[lane, group]):
-                place += gap[gaps + number]
+                whole += gap[at + number]
+            for _ in range(counts[lane, group]):
+                place += gap[at]
                 uniform = place / whole
+                found = begin + min(int(uniform * size), size - 1)
                 if group < segments:
-                    found = population.guide[lane, begin + min(int(uniform * (end - begin)), end - begin - 1)]
-                    while found < end - 1 and population.upto[lane, found] <= uniform * total:
+                    found, upto_here = guide[found], uniform * total
+                    # One step without a branch, which no processor could foretell; there are rarely more.
+                    found += (found < end - 1) & (upto[found] <= upto_here)
+                    while found < end - 1 and upto[found] <= upto_here:
                         found += 1
-                else:
-                    found = begin + min(int(uniform * bots[group - segments, 1]), bots[group - segments, 1] - 1)
-                who, lives = person_of(keys.people, keys.lives, stay, tick, first_lane + lane, found)
-                bucket = word_uniform(who, keys.bucket)
-                # Added up without a branch, which no processor could foretell.
-                here = 0
-                for cut in range(1, len(cuts) - 1):
-                    here += bucket >= cuts[cut]
-                seat[at], life[at], person[at] = found, lives, who
-                in_segment[at], stratum[at] = segment, here
+                seat[at], in_segment[at] = found, segment
                 at += 1
-            gaps += counts[lane, group] + 1
+
+
+@njit(cache=True)
+def _people(
+    keys: Keys, tick: int, first_lane: int, begins: Integers, seat: Seats, stay: int, life: Seats, person: Words
+) -> None:  # fmt: skip
+    """Fill `life` and `person` [sessions]: who sits there now."""
+    for lane in range(len(begins) - 1):
+        of_lane = numbered(keys.people, first_lane + lane)
+        if stay == 0:
+            for at in range(begins[lane], begins[lane + 1]):
+                person[at] = numbered(of_lane, seat[at])
+            life[begins[lane] : begins[lane + 1]] = 0
+            continue
+        for at in range(begins[lane], begins[lane + 1]):
+            person[at], life[at] = person_of(of_lane, keys.lives, stay, tick, seat[at])
 
 
 def draw_visits(
@@ -188,15 +187,25 @@ def draw_visits(
     """
     counts = np.empty(mean.shape, dtype=np.int64)
     _count(keys.sessions, tick, first_lane, mean, counts)
-    sessions, gap = int(counts.sum()), np.empty(int(counts.sum()) + counts.size)
+    sessions = int(counts.sum())
     seat, life = np.empty(sessions, dtype=np.int32), np.empty(sessions, dtype=np.int32)
     person, request = np.empty(sessions, dtype=np.uint64), np.empty(sessions, dtype=np.uint64)
-    segment, stratum = np.empty(sessions, dtype=np.int8), np.empty(sessions, dtype=np.int8)
-    _gaps(keys, tick, first_lane, counts, request, gap)
-    # Whatever the sign: only shares of their sum are used.
-    np.log(gap, out=gap)
-    _sessions(keys, tick, first_lane, counts, gap, population, bots, stay, cuts, seat, life, person, segment, stratum)
+    segment = np.empty(sessions, dtype=np.int8)
+    word_after = np.empty(counts.shape, dtype=np.uint64)
+    _words(keys.visit, tick, first_lane, counts, request, word_after)
+    gap, after = np.empty(sessions), np.empty(counts.shape)
+    for words, uniform in ((request, gap), (word_after.ravel(), after.ravel())):
+        fill_uniforms(keys.who, words, uniform)
+        # Whatever the sign: only shares of their sum are used.
+        np.log(uniform, out=uniform)
+    _seats(counts, gap, after, population, bots, seat, segment)
     begins = np.concatenate([[0], np.cumsum(counts.sum(axis=1))])
+    _people(keys, tick, first_lane, begins, seat, stay, life, person)
+    bucket = np.empty(sessions)
+    fill_uniforms(keys.bucket, person, bucket)
+    stratum = np.zeros(sessions, dtype=np.int8)
+    for cut in cuts[1:-1]:
+        stratum += bucket >= cut
     opens = np.ones(sessions, dtype=bool)
     if pages == 1.0:
         return Visits(tick, begins, seat, life, person, request, segment, stratum, opens, opens, {})
@@ -233,8 +242,9 @@ def effects_of_seats(people: np.uint64, key: np.uint64, cv: float, first_lane: i
     """Fill `effect` [lanes, seats] with the personal effects of those who sit there for good."""
     lanes, seats = effect.shape
     for lane in range(lanes):
+        of_lane = numbered(people, first_lane + lane)
         for seat in range(seats):
-            person, _ = person_of(people, np.uint64(0), 0, 0, first_lane + lane, seat)
+            person, _ = person_of(of_lane, np.uint64(0), 0, 0, seat)
             effect[lane, seat] = effect_of(person, key, cv)
 
 
@@ -280,17 +290,16 @@ def draw_amount(
 
 
 def draw_duration(key: np.uint64, mu: float, sigma: float, unit: Words, value: Floats) -> None:
-    """Fill `value` with log-normal durations."""
-    drawn = np.empty(len(unit))
-    _uniforms(key, unit, drawn)
-    fill_normals(drawn, value)
-    np.exp(mu + sigma * value, out=value)
-
-
-@njit(cache=True)
-def _uniforms(key: np.uint64, unit: Words, out: Floats) -> None:
-    for index in range(len(out)):
-        out[index] = word_uniform(unit[index], key)
+    """Fill `value` with log-normal durations, piece by piece, so that each stays in the processor's cache."""
+    drawn = np.empty(min(len(unit), _PIECE))
+    for begin in range(0, len(unit), _PIECE):
+        here = value[begin : begin + _PIECE]
+        uniform = drawn[: len(here)]
+        fill_uniforms(key, unit[begin : begin + _PIECE], uniform)
+        fill_normals(uniform, here)
+        here *= sigma
+        here += mu
+        np.exp(here, out=here)
 
 
 def unit_of(metric: Metric, found: Visits) -> Words:

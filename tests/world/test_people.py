@@ -47,11 +47,11 @@ def test_a_seat_changes_hands_once_in_every_stay() -> None:
     stay = 10
     changes = np.zeros(stay)
     for seat in range(500):
-        lives = [person_of(KEY, np.uint64(5), stay, tick, 0, seat) for tick in range(2 * stay + 1)]
+        lives = [person_of(KEY, np.uint64(5), stay, tick, seat) for tick in range(2 * stay + 1)]
         numbers = np.array([number for _, number in lives])
         assert numbers[-1] - numbers[0] == 2
         assert len({person for person, _ in lives}) == len(set(numbers.tolist()))
         changes[np.flatnonzero(np.diff(numbers))[0] % stay] += 1
     # Chi-square of the moments of change at one in a million.
     assert stats.chisquare(changes).pvalue > 1e-6
-    assert len({person_of(KEY, np.uint64(5), 0, tick, 0, 7)[0] for tick in range(50)}) == 1
+    assert len({person_of(KEY, np.uint64(5), 0, tick, 7)[0] for tick in range(50)}) == 1
