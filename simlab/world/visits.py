@@ -59,6 +59,13 @@ class Visits(NamedTuple):
     values: Mapping[str, Floats]
 
 
+class Effect(NamedTuple):
+    """How a metric moves: by a factor, then by a difference."""
+
+    times: float
+    add: float
+
+
 class Keys(NamedTuple):
     """Keys of the streams that visits are drawn from."""
 
