@@ -220,7 +220,8 @@ class _Gathered:
         self._end = np.zeros(lanes, dtype=np.int64)
         self._position = np.zeros(lanes, dtype=np.int64)
         self._nothing = np.zeros((self.parts, segments, len(ARMS), lanes))
-        self._nobody = np.zeros((self.parts, len(strata.shares) - 1, segments, 2, lanes))
+        steps = len(strata.shares) - 1 if watched.first_seen else 0
+        self._nobody = np.zeros((self.parts, steps, segments, 2, lanes))
         self._by_user = UsersGathered(watched.terms, parts=self.parts, segments=segments, lanes=lanes)
         self._clear(np.ones(lanes, dtype=bool))
 

@@ -243,7 +243,7 @@ class AggregatePath:
         self.harmed = np.zeros(world.shape)
         self.harm_units = {clock.harm.metric: np.zeros(lanes) for clock in world.harms}
         self._ramp = RampHistory(len(world.strata.treated), lanes)
-        self._so_far = np.zeros(world.shape)
+        self._so_far = np.zeros(world.shape if world.watched.first_seen else (0, 0, 0))
 
     def advance(self, noise: Noise, exposure: Exposure) -> Increments:
         """Return what happened during the noise's tick under an exposure, and count whom it hurt."""
