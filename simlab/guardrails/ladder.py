@@ -125,6 +125,23 @@ def _first_at_least(starts: Integers, statistics: Floats, thresholds: Floats) ->
     return found
 
 
+@njit(cache=True)
+def _rise(largest: Floats, statistic: Floats, worse: Bools, best: Floats, risen: NDArray[np.int32], of_worse: Floats) -> int:
+    """Raise `best` where `largest` is higher, and return in how many lanes.
+
+    Those are put into `risen`, with the largest statistic of a stream that points to harm into `of_worse`.
+    """
+    count = 0
+    for lane in range(len(best)):
+        if largest[lane] > best[lane]:
+            best[lane], risen[count], of_worse[count] = largest[lane], lane, -np.inf
+            for stream in range(len(statistic)):
+                if worse[stream, lane]:
+                    of_worse[count] = max(of_worse[count], statistic[stream, lane])
+            count += 1
+    return count
+
+
 class LadderRecorder:
     """Notes the records of one guardrail look by look; explicit state of whoever runs it, not of the guardrail.
 
@@ -136,6 +153,7 @@ class LadderRecorder:
 
     def __init__(self, lanes: int) -> None:
         self._best = np.full(lanes, -np.inf)
+        self._risen = np.empty(lanes, dtype=np.int32), np.empty(lanes)
         self._lanes: list[NDArray[np.int32]] = []
         self._looks: list[tuple[int, int]] = []
         self._columns: list[tuple[Integers, Floats, Floats]] = []
@@ -152,17 +170,13 @@ class LadderRecorder:
         reached : Reached
             From the guardrail's decision.
         """
-        higher = reached.largest > self._best
-        if not higher.any():
-            return
-        risen = np.flatnonzero(higher)
-        largest = reached.largest[risen]
-        # Only where the maximum rises does it matter which streams point to harm.
-        worse = np.where(reached.worse[:, risen], reached.statistic[:, risen], -np.inf).max(axis=0)
-        self._best[risen] = largest
-        self._lanes.append(risen.astype(np.int32))
-        self._looks.append((time, len(risen)))
-        self._columns.append((end[risen].astype(np.int32), largest, worse))
+        lanes, worse = self._risen
+        count = _rise(reached.largest, reached.statistic, reached.worse, self._best, lanes, worse)
+        if count:
+            risen = lanes[:count].copy()
+            self._lanes.append(risen)
+            self._looks.append((time, count))
+            self._columns.append((end[risen].astype(np.int32), self._best[risen], worse[:count].copy()))
 
     def ladder(self) -> Ladder:
         """Return the records so far."""
