@@ -102,6 +102,7 @@ def _broken(guarantee: Guarantee, guardrail: Guardrail, scenario: Scenario) -> I
     signal = guardrail.signal
     if guardrail.on_unknown == "alarm":
         yield "what is unknown alarms"
+    yield from _distorted(guardrail, scenario)
     if Assumption.INDEPENDENT in needed:
         yield from _linked(guardrail, scenario)
     if Assumption.KNOWN_VARIANCE in needed and (signal.compare is not None or signal.baseline is not None):
@@ -119,6 +120,24 @@ def _broken(guarantee: Guarantee, guardrail: Guardrail, scenario: Scenario) -> I
         yield f"it judges before look {LATE_ENOUGH}, when the spread is hardly known"
     if Assumption.EQUAL_INFORMATION in needed and _information_varies(scenario):
         yield "looks carry unequal information"
+
+
+def _distorted(guardrail: Guardrail, scenario: Scenario) -> Iterator[str]:
+    """Yield what telemetry and other experiments do to the numbers, which no rule knows of."""
+    signal, telemetry = guardrail.signal, scenario.telemetry
+    if guardrail.rule.takes is Takes.NOTHING:
+        return
+    if telemetry.shield is not None and telemetry.shield.epsilon is not None:
+        yield "the noise that shields people is not in the variance that the rule knows"
+    if telemetry.duplicated and signal.compare != "shares":
+        yield "records that come twice count as two"
+    if signal.compare == "shares" and len(set((telemetry.lost_in or {}).values()) | {0.0}) > 1:
+        yield "telemetry loses more in one arm"
+    if signal.compare is not None and telemetry.clock_skew:
+        yield "the clocks of the arms differ, so that other moments are compared"
+    for experiment in scenario.experiments:
+        if signal.compare is not None and experiment.rollout.salt == scenario.rollout.salt:
+            yield f"the experiment {experiment.name} shares the salt, and looks like an effect"
 
 
 def _linked(guardrail: Guardrail, scenario: Scenario) -> Iterator[str]:

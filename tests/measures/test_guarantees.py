@@ -28,6 +28,8 @@ def check(world: dict[str, Any], **watch: Any) -> GuaranteeCheck:
 
 COMPARED = {"watch": "errors", "compare": "difference"}
 Z = {**COMPARED, "rule": {"repeated_z": {"looks": 144}}}
+SRM = {"compare": "shares", "rule": {"srm": {}}}
+PEOPLE = {"users": {**SCENARIO["users"], "count": 500, "detail": "individual"}}
 
 
 def test_it_applies_where_nothing_breaks_it() -> None:
@@ -56,6 +58,25 @@ def test_a_rule_that_promises_nothing_says_so() -> None:
             "it judges before look 30, when the spread is hardly known",
         ),
         (PLAIN, {**Z, "on_unknown": "alarm"}, "what is unknown alarms"),
+        (
+            changed(PLAIN, telemetry={"shield": {"epsilon": 1.0}}),
+            Z,
+            "the noise that shields people is not in the variance that the rule knows",
+        ),
+        (changed(PLAIN, telemetry={"duplicated": "1%"}), Z, "records that come twice count as two"),
+        (changed(PLAIN, telemetry={"lost_in": {"treatment": "1%"}}), SRM, "telemetry loses more in one arm"),
+        (
+            changed(PLAIN, telemetry={"clock_skew": {"control": "5m"}}),
+            Z,
+            "the clocks of the arms differ, so that other moments are compared",
+        ),
+        (
+            changed(
+                PLAIN, **PEOPLE, experiments=[{"name": "x", "salt": "rollout", "steps": [{"expose": "50%", "soak": "rest"}]}]
+            ),
+            Z,
+            "the experiment x shares the salt, and looks like an effect",
+        ),
     ],
 )
 def test_what_breaks_it_is_named(world: dict[str, Any], watch: dict[str, Any], reason: str) -> None:
