@@ -91,10 +91,15 @@ def test_json_goes_to_standard_output_alone(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["study"] == "checkout-canary"
 
 
+SMALL_RUN = (
+    "run", STUDIES / "checkout-canary.yaml", "--workers", 2, "--block", 40,
+    "--set", "lanes.start=400", "--set", "lanes.cap=400", "--set", "scenarios.*.horizon=9h",
+)  # fmt: skip
+
+
 def start_run(cwd: Path, *, kept: int = 4) -> subprocess.Popen[bytes]:
     """Start a run of many small blocks, and wait until some of them are kept."""
-    command = [sys.executable, "-m", "simlab", "run", str(STUDIES / "checkout-canary.yaml"), "--workers", "2", "--block", "40"]
-    command += ["--set", "lanes.start=400", "--set", "lanes.cap=400", "--set", "scenarios.*.horizon=9h"]
+    command = [sys.executable, "-m", "simlab", *map(str, SMALL_RUN)]
     process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     limit = time.monotonic() + 60
     while time.monotonic() < limit and len(list(cwd.glob("reports/*/*/.partial/*.npz"))) < kept:
@@ -102,8 +107,16 @@ def start_run(cwd: Path, *, kept: int = 4) -> subprocess.Popen[bytes]:
     return process
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return the numbers of a run that nobody interrupts."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    simlab(*SMALL_RUN, cwd=folder)
+    return numbers(only_run(folder))
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_killed_run_resumes_to_the_same_numbers(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_killed_run_resumes_to_the_same_numbers(tmp_path: Path, how: signal.Signals, unbroken: Any) -> None:
     process = start_run(tmp_path)
     # Ctrl-C reaches the whole group, as a terminal sends it; so does kill -9 here. A scheduler ends the one process it knows.
     (os.kill if how is signal.SIGTERM else os.killpg)(process.pid, how)
@@ -115,13 +128,8 @@ def test_a_killed_run_resumes_to_the_same_numbers(tmp_path: Path, how: signal.Si
         assert process.returncode == 130
         assert b"run the same command again" in errors
         assert json.loads((folder / "results.json").read_text())["status"] == "interrupted"
-    arguments = [STUDIES / "checkout-canary.yaml", "--workers", 2, "--block", 40]
-    arguments += ["--set", "lanes.start=400", "--set", "lanes.cap=400", "--set", "scenarios.*.horizon=9h"]
-    simlab("run", *arguments, cwd=tmp_path)
-    unbroken = tmp_path / "unbroken"
-    unbroken.mkdir()
-    simlab("run", *arguments, cwd=unbroken)
-    assert numbers(folder) == numbers(only_run(unbroken))
+    simlab(*SMALL_RUN, cwd=tmp_path)
+    assert numbers(folder) == unbroken
     assert not (folder / ".partial").exists()
 
 
@@ -284,8 +292,16 @@ def test_replay_from_the_command_line(tmp_path: Path, shared_data: Path) -> None
     assert done.returncode == 0, done.stderr
     assert "70.83 %" in done.stdout, "17 of 24 onsets"
     assert "one factual path" in " ".join(done.stdout.split())
-    held = json.loads(simlab(*arguments, "--json", cwd=tmp_path).stdout)
+    held = json.loads((tmp_path / "reports" / "nezha-frontend" / "latest" / "results.json").read_text())
     assert held["policies"][0]["estimates"]["detected"]["n"] == 24
+
+
+def test_a_replay_as_json_is_what_its_folder_holds(tmp_path: Path) -> None:
+    done = simlab(
+        "replay", "incidents/cloudflare-2019-07-02", "--policies", "recordings/traffic-policies", "--json", cwd=tmp_path
+    )
+    (folder,) = (path for path in (tmp_path / "reports").glob("cloudflare*/*") if path.name != "latest")
+    assert json.loads(done.stdout)["policies"] == json.loads((folder / "results.json").read_text())["policies"]
 
 
 def test_usage_errors_are_exit_2(tmp_path: Path) -> None:
