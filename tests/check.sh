@@ -5,4 +5,4 @@ ruff check simlab tests
 ruff format --check simlab tests
 mypy
 lint-imports
-pytest -n 2 "$@"
+pytest -n 2 --dist worksteal "$@"

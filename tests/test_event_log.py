@@ -27,6 +27,7 @@ from tests.worlds import SCENARIO, plan, scenario
 PEOPLE: dict[str, Any] = {
     "users": {"count": 300, "detail": "individual", "stay": "4h", "segments": {"web": "70%", "app": "30%"}},
     "traffic": {"requests": "20/m"},
+    "horizon": "6h",
     "telemetry": {"lost": "10%", "duplicated": "10%"},
     "metrics": {**SCENARIO["metrics"], "signup": {"kind": "proportion", "per": "user", "normal": "20%", "worse": "down"}},
 }
