@@ -29,9 +29,7 @@ import math
 from collections.abc import Callable
 from typing import Any, cast
 
-import numpy as np
 from numba import njit, vectorize
-from numpy.typing import NDArray
 
 # A compiled caller in another file keeps these kernels in its own cache: clear __pycache__ after a change here.
 _kernel = njit(cache=True, error_model="numpy")
@@ -39,27 +37,27 @@ _ufunc: Callable[[Callable[..., Any]], Callable[..., Any]] = cast("Any", vectori
 
 LARGEST = 2**34  # of a mean or n; a limit of `_binomial_pmf`
 
-_SEARCH_BELOW = 5.0  # variance under which adding up from zero is the faster road
+EXPANSION_FROM = 5.0  # variance under which adding up from zero is the faster road
 _SEARCH_BLOCK = 6  # probabilities added between two looks at the sum: a branch the processor can foresee
 _SEARCH_MARGIN = 1e-13  # far above the rounding of a sum of some fifty probabilities
 _SEARCH_END = 1e-17  # a probability that no longer moves the sum
 _TAIL_END = 1e-20  # relative to the sum: what follows is under 1e-15 of it even where thousands of terms are alike
-_EXPANSION_REACH = 5.0  # |w| beyond which no bound on the expansion's error is claimed
+EXPANSION_REACH = 5.0  # |w| beyond which no bound on the expansion's error is claimed
 
 # Wichura (1988), PPND16: numerators and denominators, lowest power first.
-_CENTRE_TOP = (
+CENTRE_TOP = (
     3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3, 1.3731693765509461125e4,
     4.5921953931549871457e4, 6.7265770927008700853e4, 3.3430575583588128105e4, 2.5090809287301226727e3,
 )  # fmt: skip
-_CENTRE_BOTTOM = (
+CENTRE_BOTTOM = (
     1.0, 4.2313330701600911252e1, 6.8718700749205790830e2, 5.3941960214247511077e3,
     2.1213794301586595867e4, 3.9307895800092710610e4, 2.8729085735721942674e4, 5.2264952788528545610e3,
 )  # fmt: skip
-_SHOULDER_TOP = (
+SHOULDER_TOP = (
     1.42343711074968357734e0, 4.63033784615654529590e0, 5.76949722146069140550e0, 3.64784832476320460504e0,
     1.27045825245236838258e0, 2.41780725177450611770e-1, 2.27238449892691845833e-2, 7.74545014278341407640e-4,
 )  # fmt: skip
-_SHOULDER_BOTTOM = (
+SHOULDER_BOTTOM = (
     1.0, 2.05319162663775882187e0, 1.67638483018380384940e0, 6.89767334985100004550e-1,
     1.48103976427480074590e-1, 1.51986665636164571966e-2, 5.47593808499534494600e-4, 1.05075007164441684324e-9,
 )  # fmt: skip
@@ -81,7 +79,7 @@ _STIRLING_ERROR = (
 
 
 @_kernel
-def _polynomial(x: float, c: tuple[float, ...]) -> float:
+def polynomial(x: float, c: tuple[float, ...]) -> float:
     """Return sum of c[i] x^i, i to 7, in Estrin's order: its short chains suit the processor better than Horner's."""
     s = x * x
     low = (c[0] + c[1] * x) + (c[2] + c[3] * x) * s
@@ -103,41 +101,17 @@ def normal_quantile(u: float) -> float:
     from_centre = u - 0.5
     if abs(from_centre) <= 0.425:
         x = 0.180625 - from_centre * from_centre
-        return from_centre * _polynomial(x, _CENTRE_TOP) / _polynomial(x, _CENTRE_BOTTOM)
+        return from_centre * polynomial(x, CENTRE_TOP) / polynomial(x, CENTRE_BOTTOM)
     x = math.sqrt(-math.log(min(u, 1.0 - u)))
     if x <= 5.0:
-        w = _polynomial(x - 1.6, _SHOULDER_TOP) / _polynomial(x - 1.6, _SHOULDER_BOTTOM)
+        w = polynomial(x - 1.6, SHOULDER_TOP) / polynomial(x - 1.6, SHOULDER_BOTTOM)
     else:
-        w = _polynomial(x - 5.0, _TAIL_TOP) / _polynomial(x - 5.0, _TAIL_BOTTOM)
+        w = polynomial(x - 5.0, _TAIL_TOP) / polynomial(x - 5.0, _TAIL_BOTTOM)
     return math.copysign(w, from_centre)
 
 
 @_kernel
-def fill_normals(uniforms: NDArray[np.float64], out: NDArray[np.float64]) -> None:
-    """Fill `out` with `normal_quantile` of each, to the bit: first as if all were in the centre, which has no branch.
-
-    Parameters
-    ----------
-    uniforms : float64[n]
-        Between 0 and 1, both left out.
-    out : float64[n]
-        Filled; not the same array.
-    """
-    for at in range(len(out)):
-        from_centre = uniforms[at] - 0.5
-        x = 0.180625 - from_centre * from_centre
-        out[at] = from_centre * _polynomial(x, _CENTRE_TOP) / _polynomial(x, _CENTRE_BOTTOM)
-    # The others' places are gathered without a branch too: one in seven is what no processor could foretell.
-    outside, count = np.empty(len(out), dtype=np.int64), 0
-    for at in range(len(out)):
-        outside[count] = at
-        count += abs(uniforms[at] - 0.5) > 0.425
-    for number in range(count):
-        out[outside[number]] = normal_quantile(uniforms[outside[number]])
-
-
-@_kernel
-def _expansion(w: float, mean: float, k2: float, k3: float, k4: float, k5: float) -> tuple[float, float]:
+def expansion(w: float, mean: float, k2: float, k3: float, k4: float, k5: float) -> tuple[float, float]:
     """Return x, and a bound on its error, such that a lattice variable is floor(x) where the normal one is `w`.
 
     Cornish-Fisher through the fifth cumulant, here by powers of w. The sum over a lattice up to k is the integral
@@ -325,12 +299,12 @@ def poisson_quantile(u: float, mean: float) -> int:
         raise ValueError("u lies between 0 and 1, both left out, and a mean between 0 and 2**34")
     if mean < 1.0 - u:
         return 0  # P(X > 0) is less than the mean
-    if mean < _SEARCH_BELOW:
+    if mean < EXPANSION_FROM:
         low, high = _poisson_search(u, mean)
     else:
         w = normal_quantile(u)
-        x, error = _expansion(w, mean, mean, mean, mean, mean)
-        low = int(x - error) if abs(w) <= _EXPANSION_REACH else -1
+        x, error = expansion(w, mean, mean, mean, mean, mean)
+        low = int(x - error) if abs(w) <= EXPANSION_REACH else -1
         high = int(x + error)
     if low == high and low >= 0:
         return low
@@ -353,15 +327,15 @@ def _smaller_half_quantile(u: float, n: float, p: float, mirrored: bool) -> int:
         return 0  # P(X > 0) is not more than the mean
     q = 1.0 - p
     variance = n * p * q
-    if variance < _SEARCH_BELOW:
+    if variance < EXPANSION_FROM:
         low, high = _binomial_search(lower, n, p)
     else:
         w = -normal_quantile(u) if mirrored else normal_quantile(u)
         k3 = variance * (q - p)
         k4 = variance * (1.0 - 6.0 * p * q)
         k5 = k3 * (1.0 - 12.0 * p * q)
-        x, error = _expansion(w, n * p, variance, k3, k4, k5)
-        low = int(x - error) if abs(w) <= _EXPANSION_REACH else -1
+        x, error = expansion(w, n * p, variance, k3, k4, k5)
+        low = int(x - error) if abs(w) <= EXPANSION_REACH else -1
         high = int(x + error)
     if low == high and 0 <= low <= n:
         return low

@@ -68,6 +68,13 @@ def fill_uniforms(key: np.uint64, words: NDArray[np.uint64], out: NDArray[np.flo
 
 
 @njit(cache=True)
+def fill_lane_uniforms(key: np.uint64, first_lane: int, out: NDArray[np.float64]) -> None:
+    """Fill `out` [lanes] with `lane_uniform` of consecutive lanes under a cell's key."""
+    for index in range(len(out)):
+        out[index] = lane_uniform(key, first_lane + index)
+
+
+@njit(cache=True)
 def _uniforms(key: np.uint64, tick: int, cell: int, lanes: NDArray[np.int64]) -> NDArray[np.float64]:
     base = cell_key(key, tick, cell)
     out = np.empty(lanes.size)

@@ -12,19 +12,21 @@ import numpy as np
 from numba import njit
 
 from simlab.guardrails.look import CONTROL, OUTSIDE, TREATMENT, Floats, Integers
-from simlab.inverse import binomial_quantile, normal_quantile, poisson_quantile
-from simlab.streams import cell_key, lane_uniform
+from simlab.inverse import binomial_quantile, poisson_quantile
+from simlab.rows import WORK, fill_binomials, fill_exponentials, fill_normals, fill_poisson
+from simlab.streams import cell_key, fill_lane_uniforms, lane_uniform
 
 
 @njit(cache=True)
 def draw_requests(key: np.uint64, tick: int, first_lane: int, mean: Floats, activity: Floats, requests: Floats) -> None:
     """Fill `requests` [cells, lanes] with Poisson(`mean` [cells] times `activity` [cells, lanes])."""
     cells, lanes = requests.shape
+    uniform, expected, work = np.empty(lanes), np.empty(lanes), np.empty((WORK, lanes))
     for cell in range(cells):
-        base = cell_key(key, tick, cell)
+        fill_lane_uniforms(cell_key(key, tick, cell), first_lane, uniform)
         for lane in range(lanes):
-            uniform = lane_uniform(base, first_lane + lane)
-            requests[cell, lane] = poisson_quantile(uniform, mean[cell] * activity[cell, lane])
+            expected[lane] = mean[cell] * activity[cell, lane]
+        fill_poisson(uniform, expected, requests[cell], work)
 
 
 @njit(cache=True)
@@ -33,12 +35,12 @@ def draw_events(
 ) -> None:
     """Fill `events` [cells, lanes] with Binomial(requests, `chance` times the cell's personal `effect`)."""
     cells, lanes = requests.shape
+    uniform, chances, work = np.empty(lanes), np.empty(lanes), np.empty((WORK, lanes))
     for cell in range(cells):
-        base = cell_key(key, tick, cell)
+        fill_lane_uniforms(cell_key(key, tick, cell), first_lane, uniform)
         for lane in range(lanes):
-            uniform = lane_uniform(base, first_lane + lane)
-            trials = int(requests[cell, lane])
-            events[cell, lane] = binomial_quantile(uniform, trials, min(1.0, chance * effect[cell, lane]))
+            chances[lane] = min(1.0, chance * effect[cell, lane])
+        fill_binomials(uniform, requests[cell], chances, events[cell], work)
 
 
 @njit(cache=True)
@@ -65,6 +67,11 @@ def duration_table(sigma: float, largest: int) -> Floats:
 
 
 @njit(cache=True)
+def _tabled(table: Floats, row: int) -> tuple[float, float, float, float]:
+    return table[row, 0], table[row, 1], table[row, 2], table[row, 3]
+
+
+@njit(cache=True)
 def draw_durations(
     keys: tuple[np.uint64, np.uint64],
     tick: int,
@@ -85,26 +92,29 @@ def draw_durations(
     cells, lanes = requests.shape
     w = math.exp(sigma * sigma)
     mean = math.exp(mu) * math.sqrt(w)
+    uniform, z, other, work = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty((WORK, lanes))
+    of_total, slope, rest, of_deviation = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
     for cell in range(cells):
-        first, second = cell_key(keys[0], tick, cell), cell_key(keys[1], tick, cell)
+        for lane in range(lanes):
+            row = int(requests[cell, lane])
+            found = _tabled(table, row) if row < len(table) else _pair_of(requests[cell, lane], w)
+            of_total[lane], slope[lane], rest[lane], of_deviation[lane] = found
+        fill_lane_uniforms(cell_key(keys[0], tick, cell), first_lane, uniform)
+        fill_normals(uniform, z, work)
+        fill_lane_uniforms(cell_key(keys[1], tick, cell), first_lane, uniform)
+        fill_normals(uniform, other, work)
+        for lane in range(lanes):
+            other[lane] = slope[lane] * z[lane] + rest[lane] * other[lane] - of_deviation[lane] / 2
+            z[lane] = of_total[lane] * (z[lane] - of_total[lane] / 2)
+        fill_exponentials(z, total[cell], work)
+        fill_exponentials(other, squares[cell], work)
         for lane in range(lanes):
             n = requests[cell, lane]
-            if n == 0:
-                total[cell, lane] = 0.0
-                squares[cell, lane] = 0.0
-                continue
-            row = int(n)
-            if row < len(table):
-                of_total, slope, rest, of_deviation = table[row, 0], table[row, 1], table[row, 2], table[row, 3]
-            else:
-                of_total, slope, rest, of_deviation = _pair_of(n, w)
-            z = normal_quantile(lane_uniform(first, first_lane + lane))
-            total[cell, lane] = n * mean * math.exp(of_total * (z - of_total / 2))
-            squares[cell, lane] = total[cell, lane] ** 2 / n
-            if n > 1:
-                other = normal_quantile(lane_uniform(second, first_lane + lane))
-                deviation = (n - 1) * mean * mean * (w - 1)
-                squares[cell, lane] += deviation * math.exp(slope * z + rest * other - of_deviation / 2)
+            whole = n * mean * total[cell, lane]
+            total[cell, lane] = whole
+            # Of no request and of a single one there is no deviation.
+            deviation = max(n - 1.0, 0.0) * mean * mean * (w - 1)
+            squares[cell, lane] = whole * whole / max(n, 1.0) + deviation * squares[cell, lane]
 
 
 @njit(cache=True)

@@ -17,12 +17,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from simlab.guardrails.look import Bools, Floats, Integers
-from simlab.inverse import fill_normals, normal_quantile, poisson_quantile
+from simlab.inverse import normal_quantile, poisson_quantile
 from simlab.metrics import Metric
+from simlab.rows import WORK, fill_exponentials, fill_normals
 from simlab.streams import cell_key, fill_uniforms, numbered, word_uniform
 from simlab.world.people import Population, Seats, Words, effect_of, person_of
 
-_PIECE = 8192
+_PIECE = 512
 
 
 class Visits(NamedTuple):
@@ -296,17 +297,18 @@ def draw_amount(
             value[index] = min(amount, cap)
 
 
+@njit(cache=True)
 def draw_duration(key: np.uint64, mu: float, sigma: float, unit: Words, value: Floats) -> None:
     """Fill `value` with log-normal durations, piece by piece, so that each stays in the processor's cache."""
-    drawn = np.empty(min(len(unit), _PIECE))
+    uniform, normal, work = np.empty(_PIECE), np.empty(_PIECE), np.empty((WORK, _PIECE))
     for begin in range(0, len(unit), _PIECE):
         here = value[begin : begin + _PIECE]
-        uniform = drawn[: len(here)]
-        fill_uniforms(key, unit[begin : begin + _PIECE], uniform)
-        fill_normals(uniform, here)
-        here *= sigma
-        here += mu
-        np.exp(here, out=here)
+        count = len(here)
+        fill_uniforms(key, unit[begin : begin + count], uniform[:count])
+        fill_normals(uniform[:count], normal[:count], work)
+        for at in range(count):
+            normal[at] = mu + sigma * normal[at]
+        fill_exponentials(normal[:count], here, work)
 
 
 def unit_of(metric: Metric, found: Visits) -> Words:

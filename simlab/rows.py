@@ -1,0 +1,250 @@
+"""Whole rows of draws at once: the inverse CDFs of `simlab.inverse`, in loops without a branch that compile to vectors.
+
+Counts are the same to the bit. Each row takes one short cut for all of it, with a bound on its error; where that leaves a doubt
+about the integer, and it does so in one draw of some thousands, the draw is made again by itself. Normals and exponentials agree
+with those one by one to a few units in the last place.
+
+`work` is room for what lies between, float64[`WORK`, n], overwritten; its rows are as long as what is filled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from simlab.inverse import (
+    CENTRE_BOTTOM,
+    CENTRE_TOP,
+    EXPANSION_FROM,
+    EXPANSION_REACH,
+    LARGEST,
+    SHOULDER_BOTTOM,
+    SHOULDER_TOP,
+    binomial_quantile,
+    expansion,
+    normal_quantile,
+    poisson_quantile,
+    polynomial,
+)
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+_kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = njit(cache=True, error_model="numpy")
+
+WORK = 5
+"""Rows of room that a fill needs."""
+
+_LOG2_E = 1.4426950408889634
+_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # Cody & Waite: the first has 32 bits
+_FRACTION = np.int64(0x000FFFFFFFFFFFFF)
+_ONE = np.int64(0x3FF0000000000000)
+_LEAST_EXPONENT, _LARGEST_EXPONENT = -708.0, 709.0
+_TAIL = 1.4e-11  # beyond it `normal_quantile` has a third road
+
+_SUMMED_BELOW = 12.0  # largest mean of a row that is added up from zero
+_TOGETHER = 4  # probabilities added at one visit to a place in the row
+_MARGIN = 1e-12  # far above the rounding of a sum of some thirty probabilities
+
+
+@_kernel
+def fill_exponentials(x: Floats, out: Floats, work: Floats) -> None:
+    """Fill `out` with exp(x), x kept between -708 and 709: a power of two times a Taylor sum over less than ln(2) / 2."""
+    bits = work[0].view(np.int64)
+    for at in range(len(out)):
+        within = min(max(x[at], _LEAST_EXPONENT), _LARGEST_EXPONENT)
+        power = math.floor(within * _LOG2_E + 0.5)
+        r = (within - power * _LN2_HIGH) - power * _LN2_LOW
+        s = r * r
+        low = (1.0 + r) + s * (1 / 2 + r * (1 / 6))
+        middle = (1 / 24 + r * (1 / 120)) + s * (1 / 720 + r * (1 / 5040))
+        high = (1 / 40320 + r * (1 / 362880)) + s * (1 / 3628800 + r * (1 / 39916800))
+        last = 1 / 479001600 + r * (1 / 6227020800)
+        out[at] = low + s * s * (middle + s * s * (high + s * s * last))
+        bits[at] = (np.int64(power) + 1023) << 52
+    for at in range(len(out)):
+        out[at] *= work[0, at]
+
+
+@_kernel
+def fill_logarithms(x: Floats, out: Floats, work: Floats) -> None:
+    """Fill `out` with log(x) of normal positive numbers: of the power of two, and of the rest as an area tangent."""
+    of_x, bits = x.view(np.int64), work[0].view(np.int64)
+    for at in range(len(out)):
+        bits[at] = (of_x[at] & _FRACTION) | _ONE
+    for at in range(len(out)):
+        above = work[0, at] > math.sqrt(2.0)
+        power = np.float64((of_x[at] >> 52) - 1023) + (1.0 if above else 0.0)
+        rest = work[0, at] * (0.5 if above else 1.0)
+        v = (rest - 1.0) / (rest + 1.0)
+        s = v * v
+        series = 1 / 17 + s * (1 / 19 + s * (1 / 21))
+        series = 1 / 11 + s * (1 / 13 + s * (1 / 15 + s * series))
+        series = 1 / 5 + s * (1 / 7 + s * (1 / 9 + s * series))
+        out[at] = power * _LN2_HIGH + (2.0 * v * (1.0 + s * (1 / 3 + s * series)) + power * _LN2_LOW)
+
+
+@_kernel
+def fill_normals(uniforms: Floats, out: Floats, work: Floats) -> None:
+    """Fill `out` with `normal_quantile` of each: first as if all were in the centre, then one in seven once more."""
+    for at in range(len(out)):
+        from_centre = uniforms[at] - 0.5
+        x = 0.180625 - from_centre * from_centre
+        out[at] = from_centre * polynomial(x, CENTRE_TOP) / polynomial(x, CENTRE_BOTTOM)
+    # The others' places are gathered without a branch too: no processor could foretell it.
+    outside, count = work[1].view(np.int64), 0
+    for at in range(len(out)):
+        outside[count] = at
+        count += abs(uniforms[at] - 0.5) > 0.425
+    tail, found = work[2, :count], work[3, :count]
+    for number in range(count):
+        uniform = uniforms[outside[number]]
+        tail[number] = min(uniform, 1.0 - uniform)
+    fill_logarithms(tail, found, work)
+    for number in range(count):
+        x = math.sqrt(-found[number]) - 1.6
+        found[number] = polynomial(x, SHOULDER_TOP) / polynomial(x, SHOULDER_BOTTOM)
+    for number in range(count):
+        at = outside[number]
+        far = tail[number] < _TAIL
+        out[at] = normal_quantile(uniforms[at]) if far else math.copysign(found[number], uniforms[at] - 0.5)
+
+
+@_kernel
+def fill_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) -> None:
+    """Fill `out` with `poisson_quantile` of each uniform and mean.
+
+    Raises
+    ------
+    ValueError
+        As `poisson_quantile` does.
+    """
+    doubt, largest = work[4].view(np.int64), 0.0
+    for at in range(len(out)):
+        largest = max(largest, means[at])
+    if largest < _SUMMED_BELOW:
+        _sum_poisson(uniforms, means, out, work, doubt, _steps(largest))
+    else:
+        _expand_poisson(uniforms, means, out, work, doubt)
+    for at in range(len(out)):
+        if doubt[at]:
+            out[at] = poisson_quantile(uniforms[at], means[at])
+
+
+@_kernel
+def fill_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats) -> None:
+    """Fill `out` with `binomial_quantile` of each uniform, whole number of trials, and chance.
+
+    Raises
+    ------
+    ValueError
+        As `binomial_quantile` does.
+    """
+    doubt, largest = work[4].view(np.int64), 0.0
+    for at in range(len(out)):
+        largest = max(largest, trials[at] * chances[at])
+    if largest < _SUMMED_BELOW:
+        _sum_binomials(uniforms, trials, chances, out, work, doubt, _steps(largest))
+    else:
+        _expand_binomials(uniforms, trials, chances, out, work, doubt)
+    for at in range(len(out)):
+        if doubt[at]:
+            out[at] = binomial_quantile(uniforms[at], int(trials[at]), chances[at])
+
+
+@_kernel
+def _sum_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, doubt: Integers, steps: int) -> None:
+    """Add probabilities up from zero."""
+    term, total = work[1], work[2]
+    for at in range(len(out)):
+        total[at] = -means[at]
+    fill_exponentials(total, term, work)
+    total[:], out[:], doubt[:] = term, 0.0, 0
+    for first in range(0, steps, _TOGETHER):
+        for at in range(len(out)):
+            # By hand: an inner loop would keep the outer one from being made of vectors.
+            sums = term[at], total[at], out[at], doubt[at]
+            sums = _added(sums, uniforms[at], means[at] * (1.0 / (first + 1)))
+            sums = _added(sums, uniforms[at], means[at] * (1.0 / (first + 2)))
+            sums = _added(sums, uniforms[at], means[at] * (1.0 / (first + 3)))
+            sums = _added(sums, uniforms[at], means[at] * (1.0 / (first + 4)))
+            term[at], total[at], out[at], doubt[at] = sums
+    for at in range(len(out)):
+        doubt[at] |= (out[at] == steps) | (not means[at] >= 0.0)
+
+
+@_kernel
+def _sum_binomials(
+    uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats, doubt: Integers, steps: int
+) -> None:
+    """Add probabilities up from zero."""
+    term, total, odds = work[1], work[2], work[3]
+    for at in range(len(out)):
+        term[at] = 1.0 - chances[at]
+        odds[at] = chances[at] / term[at]
+    fill_logarithms(term, total, work)
+    for at in range(len(out)):
+        # What rounding took from 1 - p is put right by a factor (Kahan), and without any of p left there is no factor.
+        lost = 1.0 - term[at]
+        total[at] = trials[at] * total[at] * (chances[at] / lost) if lost > 0.0 else -trials[at] * chances[at]
+    fill_exponentials(total, term, work)
+    total[:], out[:], doubt[:] = term, 0.0, 0
+    for first in range(0, steps, _TOGETHER):
+        for at in range(len(out)):
+            sums = term[at], total[at], out[at], doubt[at]
+            sums = _added(sums, uniforms[at], (trials[at] - first) * odds[at] * (1.0 / (first + 1)))
+            sums = _added(sums, uniforms[at], (trials[at] - (first + 1)) * odds[at] * (1.0 / (first + 2)))
+            sums = _added(sums, uniforms[at], (trials[at] - (first + 2)) * odds[at] * (1.0 / (first + 3)))
+            sums = _added(sums, uniforms[at], (trials[at] - (first + 3)) * odds[at] * (1.0 / (first + 4)))
+            term[at], total[at], out[at], doubt[at] = sums
+    for at in range(len(out)):
+        doubt[at] |= (out[at] == steps) | (not 0.0 <= chances[at] <= 0.5) | (not trials[at] <= LARGEST)
+
+
+@_kernel
+def _expand_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, doubt: Integers) -> None:
+    """Take the expansion of `simlab.inverse`."""
+    fill_normals(uniforms, out, work)
+    for at in range(len(out)):
+        mean, w = means[at], out[at]
+        x, error = expansion(w, mean, mean, mean, mean, mean)
+        out[at] = math.floor(x - error)
+        doubt[at] = (math.floor(x + error) != out[at]) | (abs(w) > EXPANSION_REACH) | (not EXPANSION_FROM <= mean <= LARGEST)
+
+
+@_kernel
+def _expand_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats, doubt: Integers) -> None:
+    """Take the expansion of `simlab.inverse`."""
+    fill_normals(uniforms, out, work)
+    for at in range(len(out)):
+        n, p, w = trials[at], chances[at], out[at]
+        q = 1.0 - p
+        variance = n * p * q
+        k3 = variance * (q - p)
+        x, error = expansion(w, n * p, variance, k3, variance * (1.0 - 6.0 * p * q), k3 * (1.0 - 12.0 * p * q))
+        low = math.floor(x - error)
+        doubt[at] = (math.floor(x + error) != low) | (low > n) | (abs(w) > EXPANSION_REACH)
+        doubt[at] |= (not variance >= EXPANSION_FROM) | (not p <= 0.5) | (not n <= LARGEST)
+        out[at] = low
+
+
+@_kernel
+def _added(sums: tuple[float, float, float, int], uniform: float, factor: float) -> tuple[float, float, float, int]:
+    """Return the next probability, the CDF up to it, the steps of it under `uniform`, and whether one was too near to tell."""
+    term, total, below, doubt = sums
+    term *= factor
+    below += total < uniform
+    doubt |= abs(total - uniform) < _MARGIN
+    return term, total + term, below, doubt
+
+
+@_kernel
+def _steps(largest: float) -> int:
+    """Return how many probabilities are added where the largest mean of a row is `largest`: under one draw in 500 wants more."""
+    steps = int(largest + 3.0 * math.sqrt(largest) + 2.0)
+    return steps + (-steps) % _TOGETHER
