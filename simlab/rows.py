@@ -33,7 +33,6 @@ from simlab.inverse import (
 )
 
 Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 _kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = njit(cache=True, error_model="numpy")
 
@@ -128,9 +127,9 @@ def fill_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) -> 
     for at in range(len(out)):
         largest = max(largest, means[at])
     if largest < _SUMMED_BELOW:
-        _sum_poisson(uniforms, means, out, work, doubt, _steps(largest))
+        _sum_poisson(uniforms, means, out, work, _steps(largest))
     else:
-        _expand_poisson(uniforms, means, out, work, doubt)
+        _expand_poisson(uniforms, means, out, work)
     for at in range(len(out)):
         if doubt[at]:
             out[at] = poisson_quantile(uniforms[at], means[at])
@@ -149,18 +148,18 @@ def fill_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Float
     for at in range(len(out)):
         largest = max(largest, trials[at] * chances[at])
     if largest < _SUMMED_BELOW:
-        _sum_binomials(uniforms, trials, chances, out, work, doubt, _steps(largest))
+        _sum_binomials(uniforms, trials, chances, out, work, _steps(largest))
     else:
-        _expand_binomials(uniforms, trials, chances, out, work, doubt)
+        _expand_binomials(uniforms, trials, chances, out, work)
     for at in range(len(out)):
         if doubt[at]:
             out[at] = binomial_quantile(uniforms[at], int(trials[at]), chances[at])
 
 
 @_kernel
-def _sum_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, doubt: Integers, steps: int) -> None:
+def _sum_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, steps: int) -> None:
     """Add probabilities up from zero."""
-    term, total = work[1], work[2]
+    term, total, doubt = work[1], work[2], work[4].view(np.int64)
     for at in range(len(out)):
         total[at] = -means[at]
     fill_exponentials(total, term, work)
@@ -179,11 +178,9 @@ def _sum_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, dou
 
 
 @_kernel
-def _sum_binomials(
-    uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats, doubt: Integers, steps: int
-) -> None:
+def _sum_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats, steps: int) -> None:
     """Add probabilities up from zero."""
-    term, total, odds = work[1], work[2], work[3]
+    term, total, odds, doubt = work[1], work[2], work[3], work[4].view(np.int64)
     for at in range(len(out)):
         term[at] = 1.0 - chances[at]
         odds[at] = chances[at] / term[at]
@@ -207,8 +204,9 @@ def _sum_binomials(
 
 
 @_kernel
-def _expand_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, doubt: Integers) -> None:
+def _expand_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) -> None:
     """Take the expansion of `simlab.inverse`."""
+    doubt = work[4].view(np.int64)
     fill_normals(uniforms, out, work)
     for at in range(len(out)):
         mean, w = means[at], out[at]
@@ -218,8 +216,9 @@ def _expand_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, 
 
 
 @_kernel
-def _expand_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats, doubt: Integers) -> None:
+def _expand_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats) -> None:
     """Take the expansion of `simlab.inverse`."""
+    doubt = work[4].view(np.int64)
     fill_normals(uniforms, out, work)
     for at in range(len(out)):
         n, p, w = trials[at], chances[at], out[at]
