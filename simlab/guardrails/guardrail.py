@@ -13,8 +13,9 @@ import numpy as np
 
 from simlab.errors import UnitError
 from simlab.guardrails.look import ALARM, OK, UNKNOWN, Bools, Decision, Floats, Look, Reached
-from simlab.guardrails.rule import Rule, State, Takes, choose, taken_in
+from simlab.guardrails.rule import Rule, State, Takes, choose, learns
 from simlab.guardrails.signal import Signal, Signalled, SignalState
+from simlab.guardrails.verdicts import decide, settle
 from simlab.guardrails.watch import Watch
 
 Respond = Literal["alert", "pause", "rollback", "hold"]
@@ -169,21 +170,19 @@ class Guardrail:
         signal, seen, skipped, even = signalled
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             stepped = self.rule.update(state.rule, seen)
-        # A statistic that is not a number is no verdict: the look is unknown and the state of a rule that need not learn stays.
-        judged = seen.valid & ~np.isnan(stepped.statistic)
-        if judged.all():
-            worse = np.broadcast_to(stepped.worse, judged.shape)
-            return Judged(GuardrailState(signal, stepped.state, stepped.statistic, worse, judged), ~judged, skipped)
-        kept = GuardrailState(
-            signal,
-            choose(taken_in(self.rule, seen, stepped.statistic), stepped.state, state.rule),
-            np.where(judged, stepped.statistic, state.statistic),
-            np.where(judged, stepped.worse, state.worse),
-            state.observed | judged | even,
-        )
         # To a rule that counts what does not arrive, a missing look is an observation.
-        missing = look.missing & ~seen.valid
-        return Judged(kept, missing | ~kept.observed | (~judged & ~skipped), skipped)
+        settled, everywhere = settle(
+            (np.ascontiguousarray(stepped.statistic), _spread(stepped.worse, seen.valid.shape)),
+            (state.statistic, state.worse, state.observed),
+            valid=np.ascontiguousarray(seen.valid),
+            skipped=skipped,
+            even=even,
+            missing=look.missing,
+            learns=learns(self.rule),
+        )
+        rule = stepped.state if everywhere else choose(settled.taken, stepped.state, state.rule)
+        kept = GuardrailState(signal, rule, settled.statistic, settled.worse, settled.observed)
+        return Judged(kept, settled.unknown, skipped)
 
     def decide(self, judged: Judged, look: Look, *, threshold: Floats | None = None) -> Decision:
         """Return the decision on a judged look.
@@ -199,19 +198,25 @@ class Guardrail:
         """
         state, unknown, skipped = judged
         retired = self.signal.retired(look)
-        largest = state.statistic.max(axis=0)
-        alarms = ~unknown & (state.statistic >= (self.threshold if threshold is None else threshold))
-        alarm = alarms.any(axis=0) & ~retired
-        unclear = unknown.any(axis=0) & ~alarm & ~retired
-        return Decision(
-            code=np.where(alarm, ALARM, np.where(unclear, _READING[self.on_unknown], OK)),
-            worse=np.where(alarm, (alarms & state.worse).any(axis=0), True),
-            statistic=largest,
-            end=look.end,
-            unknown=unclear,
-            skipped=skipped.any(axis=0) & ~retired,
+        limit = np.array([self.threshold]) if threshold is None else threshold
+        verdict = decide(
+            state.statistic,
+            state.worse,
+            unknown=unknown,
+            skipped=skipped,
             retired=retired,
-            reached=_reached(state, ~(unknown | retired), largest) if self.is_quiet else None,
+            threshold=limit,
+            reading=_READING[self.on_unknown],
+        )
+        return Decision(
+            code=verdict.code,
+            worse=verdict.worse,
+            statistic=verdict.statistic,
+            end=look.end,
+            unknown=verdict.unknown,
+            skipped=verdict.thin,
+            retired=retired,
+            reached=Reached(state.statistic, state.worse, unknown, retired) if self.is_quiet else None,
         )
 
     @property
@@ -230,9 +235,6 @@ def tests_of(watch: Watch, rule: Rule | None, *, segments: int) -> int:
     return 1 if rule is not None and rule.takes is Takes.VECTOR else watch.streams(segments)
 
 
-def _reached(state: GuardrailState, judged: Bools, largest: Floats) -> Reached:
-    """Return what would have been reached; `largest` is that of all streams, judged or not."""
-    if judged.all():
-        return Reached(largest, state.statistic, state.worse)
-    statistic = np.where(judged, state.statistic, -np.inf)
-    return Reached(statistic.max(axis=0), statistic, state.worse)
+def _spread(worse: Bools | bool, shape: tuple[int, ...]) -> Bools:
+    """Return a direction for each stream and lane."""
+    return np.full(shape, worse) if isinstance(worse, bool) else np.ascontiguousarray(np.broadcast_to(worse, shape))

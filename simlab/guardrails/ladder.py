@@ -126,18 +126,28 @@ def _first_at_least(starts: Integers, statistics: Floats, thresholds: Floats) ->
 
 
 @njit(cache=True)
-def _rise(largest: Floats, statistic: Floats, worse: Bools, best: Floats, risen: NDArray[np.int32], of_worse: Floats) -> int:
-    """Raise `best` where `largest` is higher, and return in how many lanes.
+def _rise(
+    statistic: Floats,
+    worse: Bools,
+    unknown: Bools,
+    retired: Bools,
+    best: Floats,
+    risen: NDArray[np.int32],
+    of_worse: Floats,
+) -> int:
+    """Raise `best` where a stream that can be judged is higher, and return in how many lanes.
 
     Those are put into `risen`, with the largest statistic of a stream that points to harm into `of_worse`.
     """
     count = 0
     for lane in range(len(best)):
-        if largest[lane] > best[lane]:
-            best[lane], risen[count], of_worse[count] = largest[lane], lane, -np.inf
-            for stream in range(len(statistic)):
-                if worse[stream, lane]:
-                    of_worse[count] = max(of_worse[count], statistic[stream, lane])
+        largest, worst = -np.inf, -np.inf
+        for stream in range(len(statistic)):
+            value = -np.inf if unknown[stream, lane] | retired[lane] else statistic[stream, lane]
+            largest = max(largest, value)
+            worst = max(worst, value if worse[stream, lane] else -np.inf)
+        if largest > best[lane]:
+            best[lane], risen[count], of_worse[count] = largest, lane, worst
             count += 1
     return count
 
@@ -171,7 +181,7 @@ class LadderRecorder:
             From the guardrail's decision.
         """
         lanes, worse = self._risen
-        count = _rise(reached.largest, reached.statistic, reached.worse, self._best, lanes, worse)
+        count = _rise(*reached, self._best, lanes, worse)
         if count:
             risen = lanes[:count].copy()
             self._lanes.append(risen)

@@ -142,22 +142,22 @@ OK, ALARM, UNKNOWN = np.int8(Code.OK), np.int8(Code.ALARM), np.int8(Code.UNKNOWN
 
 
 class Reached(NamedTuple):
-    """What a guardrail that never alarms would have alarmed on.
+    """What a guardrail that never alarms leaves for its ladder: any threshold up to a statistic that can be judged would alarm.
 
     Attributes
     ----------
-    largest : float64[lanes]
-        Largest statistic over the streams that can be judged, in the rule's ladder coordinate: any threshold up to it would have
-        alarmed. -inf where none would.
     statistic : float64[streams, lanes]
-        That of each stream; -inf where it cannot be judged.
-    worse : bool[streams, lanes]
-        Whether a stream's evidence points to harm.
+        That of each stream, in the rule's ladder coordinate.
+    worse, unknown : bool[streams, lanes]
+        Whether a stream's evidence points to harm, and whether it cannot be judged.
+    retired : bool[lanes]
+        Where nothing would alarm.
     """
 
-    largest: Floats
     statistic: Floats
     worse: Bools
+    unknown: Bools
+    retired: Bools
 
 
 @dataclass(frozen=True)

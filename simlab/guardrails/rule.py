@@ -165,13 +165,18 @@ class SpendsError(Protocol):
         """Return the same rule at the error probability `alpha`."""
 
 
-def taken_in(rule: Rule, seen: Observation, statistic: Floats) -> Bools:
-    """Return where a rule's new state is kept, bool[streams, lanes]: where it has a verdict.
+def learns(rule: Rule) -> bool:
+    """Return whether a rule has to learn before it can judge, which it says by ``learns: ClassVar[bool] = True``.
 
-    A rule that has to learn before it can judge says ``learns: ClassVar[bool] = True``. Its statistic is not a number until
-    then, and its state is kept wherever it was shown something.
+    Its statistic is not a number until then, and its state is kept wherever it was shown something; that of others is kept only
+    where they have a verdict.
     """
-    return np.asarray(seen.valid & (~np.isnan(statistic) | getattr(rule, "learns", False)))
+    return getattr(rule, "learns", False)
+
+
+def taken_in(rule: Rule, seen: Observation, statistic: Floats) -> Bools:
+    """Return where a rule's new state is kept, bool[streams, lanes]: where it has a verdict, or learns."""
+    return np.asarray(seen.valid & (~np.isnan(statistic) | learns(rule)))
 
 
 LOG_E_VALUE = "log e-value"
@@ -200,6 +205,6 @@ def choose(mask: ArrayLike, then: State, other: State) -> State:
     if isinstance(other, tuple):
         chosen = (choose(mask, a, b) for a, b in zip(then, other, strict=True))
         return type(other)(*chosen) if hasattr(other, "_fields") else tuple(chosen)
-    if other is None:
-        return None
+    if then is other:
+        return other
     return np.where(mask, then, other)

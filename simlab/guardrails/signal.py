@@ -13,16 +13,16 @@ the variances of the two arms are taken apart.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from simlab.guardrails.by_user import LEAST_GROWTH, contrast_by_user
-from simlab.guardrails.contrast import SMALLER, TERMS, VARIANCE, contrast
+from simlab.guardrails.contrast import CONTROL_SUM, SMALLER, TERMS, TREATMENT_SUM, VARIANCE, WEIGHT, contrast, standardise
 from simlab.guardrails.look import BUCKETS, CONTROL, TREATMENT, Bools, Floats, Look, Sums, UserSums
 from simlab.guardrails.quantiles import above_pooled, quantile_of
 from simlab.guardrails.rule import Observation, Takes
+from simlab.guardrails.waiting import gather, portion
 from simlab.guardrails.watch import Watch
 from simlab.settings import settings
 
@@ -122,35 +122,31 @@ class Signal(Watch):
         elapsed : int
             Milliseconds from tick 0 to this look.
         """
-        signalled = self._observe(state, look, takes, elapsed)
-        return signalled._replace(seen=replace(signalled.seen, elapsed=elapsed))
-
-    def _observe(self, state: SignalState, look: Look, takes: Takes, elapsed: int) -> Signalled:
         open_lanes = ~look.missing & ~self.retired(look)
         if takes is Takes.NOTHING:
-            return self._answer(state, look, valid=np.broadcast_to(open_lanes, state.waiting.shape[1:]))
+            return self._answer(state, look, elapsed, valid=np.broadcast_to(open_lanes, state.waiting.shape[1:]))
         if self.compare == "shares":
-            return self._observe_shares(state, look, open_lanes & (elapsed > self.warmup))
+            return self._observe_shares(state, look, open_lanes & (elapsed > self.warmup), elapsed)
         if takes is Takes.ARRIVALS:
             return self._observe_arrivals(state, look, elapsed)
         if takes is Takes.EVENTS:
-            return self._observe_events_of_level(state, look, open_lanes & (elapsed > self.warmup))
+            return self._observe_events_of_level(state, look, open_lanes & (elapsed > self.warmup), elapsed)
         if takes is Takes.EVENT_COUNTS:
-            return self._observe_events(state, look, open_lanes & (elapsed > self.warmup))
+            return self._observe_events(state, look, open_lanes & (elapsed > self.warmup), elapsed)
         return self._observe_metric(state, look, open_lanes, takes, elapsed)
 
     def retired(self, look: Look) -> Bools:
         """Return the lanes whose comparison has not two arms by plan, bool[lanes]."""
         return look.one_armed if self.compare is not None else np.zeros_like(look.one_armed)
 
-    def _observe_shares(self, state: SignalState, look: Look, open_lanes: Bools) -> Signalled:
+    def _observe_shares(self, state: SignalState, look: Look, open_lanes: Bools, elapsed: int) -> Signalled:
         if look.first_seen is None:
-            return self._answer(state, look, valid=np.zeros(state.waiting.shape[1:], dtype=bool))
+            return self._answer(state, look, elapsed, valid=np.zeros(state.waiting.shape[1:], dtype=bool))
         counts = np.moveaxis(self._by_stream(look.first_seen.users), 2, 1)
         valid = open_lanes & np.isfinite(counts).all(axis=(0, 1))
-        return self._answer(state, look, valid=valid, counts=counts, shares=look.first_seen.shares)
+        return self._answer(state, look, elapsed, valid=valid, counts=counts, shares=look.first_seen.shares)
 
-    def _observe_events(self, state: SignalState, look: Look, open_lanes: Bools) -> Signalled:
+    def _observe_events(self, state: SignalState, look: Look, open_lanes: Bools, elapsed: int) -> Signalled:
         sums = Sums(*(np.moveaxis(values[:, :, :2], 2, 1) for values in self._sums(look)))
         # Values other than 0 and 1 are no events, and there are no more events than observations.
         events = ((sums.total == sums.squares) & (sums.total <= sums.observations)).all(axis=(0, 1))
@@ -161,17 +157,18 @@ class Signal(Watch):
         return self._answer(
             state,
             look,
+            elapsed,
             valid=open_lanes & events & both,
             counts=sums.total[:, ::order],
             exposures=(sums.observations * expected)[:, ::order],
         )
 
-    def _observe_events_of_level(self, state: SignalState, look: Look, open_lanes: Bools) -> Signalled:
+    def _observe_events_of_level(self, state: SignalState, look: Look, open_lanes: Bools, elapsed: int) -> Signalled:
         observations, events, squares = (self._of_level(values) for values in self._sums(look))
         bad = observations - events if self._fewer_are_worse else events
         possible = (events == squares) & (events <= observations)
         valid = open_lanes & possible & (observations > 0) & np.isfinite(observations + events)
-        return self._answer(state, look, valid=valid, counts=bad[None, None], exposures=observations[None, None])
+        return self._answer(state, look, elapsed, valid=valid, counts=bad[None, None], exposures=observations[None, None])
 
     def _observe_arrivals(self, state: SignalState, look: Look, elapsed: int) -> Signalled:
         arm = self._arm
@@ -179,12 +176,11 @@ class Signal(Watch):
         expected = np.where(look.missing, state.expected, planned)
         missed = look.missing | (self._of_level(self._sums(look).observations) < self.min_count)
         valid = expected & (elapsed > self.warmup)
-        return self._answer(state._replace(expected=expected), look, valid=valid, value=missed.astype(float))
+        return self._answer(state._replace(expected=expected), look, elapsed, valid=valid, value=missed.astype(float))
 
     def _observe_metric(self, state: SignalState, look: Look, open_lanes: Bools, takes: Takes, elapsed: int) -> Signalled:
         new = self._level(look) if self.compare is None else self._contrast(look)
-        finite = self._finite(new, look)
-        terms = state.waiting + (new if finite.all() else np.where(finite, new, 0.0))
+        terms, finite = gather(new, state.waiting)
         observations = self._observations(terms)
         some, enough = observations > 0, observations >= self.min_count
         if self.unit == "user":
@@ -192,33 +188,18 @@ class Signal(Watch):
         if takes is Takes.VECTOR:
             # Several metrics are judged together or wait together, also for one that has not varied yet.
             varied = enough if self.compare is None else enough & (terms[VARIANCE] > 0)
-            some, enough, finite = (np.broadcast_to(each.all(axis=0), each.shape) for each in (some, varied, finite))
-        open_lanes = open_lanes & finite
-        taken = open_lanes & enough & (elapsed > self.warmup)
-        # A warm-up leaves nothing waiting; a thin cell keeps what it has.
-        waiting = np.where(taken | (elapsed <= self.warmup), 0.0, terms)
+            some, enough, finite = (_everywhere(np.asarray(each.all(axis=0)), each.shape) for each in (some, varied, finite))
+        begun = elapsed > self.warmup
+        waiting, taken, thin = portion(terms, some=some, enough=enough, open_lanes=open_lanes & finite, begun=begun)
         windowed, window = terms, state.window
         if len(window):
             windowed = terms + window.sum(axis=0)
             window = np.where(taken, np.concatenate([window, terms[None]])[1:], window)
         answered = state._replace(waiting=waiting, window=window)
         # A thin cell is skipped; one without any data at all is unknown, as no data is never green.
-        skipped = open_lanes & ~enough & some
         if self.compare is None:
-            return self._answer_level(answered, look, windowed, taken, skipped, takes, elapsed)
-        return self._answer_comparison(answered, look, windowed, taken, skipped, takes)
-
-    def _finite(self, new: Floats, look: Look) -> Bools:
-        """Return where all that is new is a number, bool[streams, lanes]; the rest is left out, and the look is unknown."""
-        plain = self.compare is not None and self.unit == "request" and self.quantile is None
-        squares = self._sums(look).squares if plain else None
-        # A sum tells at once that everything is, which is nearly always so.
-        with np.errstate(invalid="ignore", over="ignore"):
-            total = new.sum() + (0.0 if squares is None else squares.sum())
-        if np.isfinite(total):
-            return np.broadcast_to(np.True_, new.shape[1:])
-        finite = np.isfinite(new).all(axis=0)
-        return np.asarray(finite if squares is None else finite & np.isfinite(squares).all(axis=(0, 2)))
+            return self._answer_level(answered, look, windowed, taken, thin, takes, elapsed)
+        return self._answer_comparison(answered, look, windowed, taken, thin, takes, elapsed)
 
     def _by_stream(self, values: Floats) -> Floats:
         """Return [parts, streams, arms, lanes] from [parts, segments, arms, lanes]."""
@@ -271,27 +252,24 @@ class Signal(Watch):
         return contrast(sums, null_ratio=factor, together=together)
 
     def _answer_comparison(
-        self, state: SignalState, look: Look, terms: Floats, taken: Bools, skipped: Bools, takes: Takes
+        self, state: SignalState, look: Look, terms: Floats, taken: Bools, thin: Bools, takes: Takes, elapsed: int
     ) -> Signalled:
-        treated, control, variance, weight = terms[:SMALLER]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            if takes is Takes.LEVEL:
-                value = treated / control if self.compare == "ratio" else (treated - control) / weight
-                return self._answer(state, look, valid=taken & np.isfinite(value), value=value, skipped=skipped)
-            expected = self._null * control if self.compare == "ratio" else control + self._null * weight
-            value = (treated - expected) / np.sqrt(variance)
-            information = weight**2 / variance
+        ratio = self.compare == "ratio"
+        if takes is Takes.LEVEL:
+            treated, control, weight = terms[TREATMENT_SUM], terms[CONTROL_SUM], terms[WEIGHT]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                value = treated / control if ratio else (treated - control) / weight
+            return self._answer(state, look, elapsed, valid=taken & np.isfinite(value), value=value, skipped=thin)
         # Without a single event there is no variance and nothing to learn: the statistic stays, the data are used up.
-        valid = taken & (variance > 0)
-        return self._answer(
-            state,
-            look,
-            valid=valid,
-            value=self._sign * value,
-            information=information,
-            skipped=skipped | (taken & ~valid),
-            even=taken & ~valid,
+        found = standardise(
+            terms,
+            taken=taken,
+            thin=thin,
+            of_control=self._null if ratio else 1.0,
+            of_weight=0.0 if ratio else self._null,
+            sign=self._sign,
         )
+        return Signalled(state, _seen(look, elapsed, *found[:3]), found.skipped, found.even)
 
     def _answer_level(
         self, state: SignalState, look: Look, terms: Floats, taken: Bools, skipped: Bools, takes: Takes, elapsed: int
@@ -300,18 +278,18 @@ class Signal(Watch):
             value = terms[1] / terms[0] if self.quantile is None else quantile_of(terms, self.quantile)
         valid = taken & np.isfinite(value)
         if takes is Takes.LEVEL:
-            return self._answer(state, look, valid=valid, value=value, skipped=skipped)
+            return self._answer(state, look, elapsed, valid=valid, value=value, skipped=skipped)
         if self.baseline is None:
             x = self._sign * (value - (self.target or 0.0)) / (self.spread or 1.0)
-            return self._answer(state, look, valid=valid, value=x, information=np.ones_like(x), skipped=skipped)
+            return self._answer(state, look, elapsed, valid=valid, value=x, information=np.ones_like(x), skipped=skipped)
         if elapsed <= self.warmup + self.baseline:
             learnt = state._replace(baseline=_learn(state.baseline, value, valid))
-            return self._answer(learnt, look, valid=np.zeros_like(valid), skipped=skipped)
+            return self._answer(learnt, look, elapsed, valid=np.zeros_like(valid), skipped=skipped)
         with np.errstate(divide="ignore", invalid="ignore"):
             spread = np.sqrt(state.baseline.squares / (state.baseline.looks - 1))
             x = self._sign * (value - state.baseline.mean) / spread
         valid = valid & np.isfinite(x)
-        return self._answer(state, look, valid=valid, value=x, information=np.ones_like(x), skipped=skipped)
+        return self._answer(state, look, elapsed, valid=valid, value=x, information=np.ones_like(x), skipped=skipped)
 
     @property
     def _equal(self) -> float:
@@ -336,6 +314,7 @@ class Signal(Watch):
         self,
         state: SignalState,
         look: Look,
+        elapsed: int,
         *,
         valid: Bools,
         value: Floats | None = None,
@@ -344,22 +323,38 @@ class Signal(Watch):
         shares: Floats | None = None,
         exposures: Floats | None = None,
         skipped: Bools | None = None,
-        even: Bools | None = None,
     ) -> Signalled:
         nothing = np.full(valid.shape, np.nan)
-        seen = Observation(
-            value=nothing if value is None else np.where(valid, value, np.nan),
-            information=nothing if information is None else np.where(valid, information, np.nan),
-            counts=counts,
-            shares=shares,
-            valid=valid,
-            time=look.time,
-            lanes=look.lanes,
-            seed=look.seed,
-            exposures=exposures,
+        seen = _seen(
+            look,
+            elapsed,
+            nothing if value is None else np.where(valid, value, np.nan),
+            nothing if information is None else np.where(valid, information, np.nan),
+            valid,
+            counts,
+            shares,
+            exposures,
         )
         none = np.zeros_like(valid)
-        return Signalled(state, seen, none if skipped is None else skipped, none if even is None else even)
+        return Signalled(state, seen, none if skipped is None else skipped, none)
+
+
+def _seen(
+    look: Look,
+    elapsed: int,
+    value: Floats,
+    information: Floats,
+    valid: Bools,
+    counts: Floats | None = None,
+    shares: Floats | None = None,
+    exposures: Floats | None = None,
+) -> Observation:
+    return Observation(value, information, counts, shares, valid, look.time, look.lanes, look.seed, exposures, elapsed)
+
+
+def _everywhere(lanes: Bools, shape: tuple[int, ...]) -> Bools:
+    """Return what holds in each lane for each of its streams."""
+    return np.ascontiguousarray(np.broadcast_to(lanes, shape))
 
 
 def _learn(baseline: Baseline, value: Floats, valid: Bools) -> Baseline:

@@ -22,11 +22,17 @@ LOOKS, STREAMS, LANES = 30, 3, 11
 
 
 def recorded(statistics: Floats, worse: Any = True) -> Ladder:
-    """Return the ladder of statistics [looks, streams, lanes], looked at every second tick and one tick late."""
+    """Return the ladder of statistics [looks, streams, lanes], looked at every second tick and one tick late.
+
+    Where there is no evidence at all, a stream that cannot be judged or a lane that is retired shows some.
+    """
     recorder = LadderRecorder(statistics.shape[2])
     pointing = np.broadcast_to(worse, statistics.shape)
     for look, (each, direction) in enumerate(zip(statistics, pointing, strict=True), start=1):
-        recorder.note(2 * look, np.full(statistics.shape[2], 2 * look - 1), Reached(each.max(axis=0), each, direction))
+        unknown = np.isneginf(each)
+        retired, shown = unknown.all(axis=0), np.where(unknown, 99.0, each)
+        reached = Reached(shown, direction, unknown & ~retired, retired)
+        recorder.note(2 * look, np.full(statistics.shape[2], 2 * look - 1), reached)
     return recorder.ladder()
 
 
@@ -77,8 +83,8 @@ def test_alarms_at_exact_thresholds_have_their_probability(rule: Any, setting: s
     recorder, state = LadderRecorder(lanes), rule.initial(1, lanes, every=MINUTE)
     for look in range(1, looks + 1):
         state, statistic, worse = rule.update(state, seen(generator.normal(size=lanes)))
-        pointing = np.broadcast_to(worse, statistic.shape)
-        recorder.note(look, np.full(lanes, look), Reached(statistic[0], statistic, pointing))
+        pointing, no = np.broadcast_to(worse, statistic.shape), np.zeros(statistic.shape, dtype=bool)
+        recorder.note(look, np.full(lanes, look), Reached(statistic, pointing, no, no[0]))
     ladder = recorder.ladder()
     own = {"cusum": {"k": 0.5}, "ewma": {"lambda": 0.1}}[setting]
     for pfa in (0.05, 0.2, 0.5):
