@@ -16,6 +16,7 @@ import simpy
 from simlab.guardrails.ladder import Ladder, LadderRecorder
 from simlab.guardrails.look import Bools, Decision, Floats, Integers
 from simlab.guardrails.policy import Policy
+from simlab.guardrails.verdicts import COUNTED, count_looks
 from simlab.response import Responder
 from simlab.scenario import Response, Rollout, Telemetry
 from simlab.telemetry import Pipeline, TelemetryNoise
@@ -322,7 +323,7 @@ class _PolicyRun:
         self.initial = self.state = policy.initial(len(world.segments), len(lanes))
         count = len(lanes)
         self.behind = np.zeros(count, dtype=np.int64)
-        self.counts = {name: np.zeros(count, dtype=np.int64) for name in ("looks", "unknown", "skipped", "retired")}
+        self.counts = np.zeros((len(COUNTED), count), dtype=np.int64)
         # Evidence adds up over one test only: until a rollback ends the watch, or a clearance starts another.
         self._one_test = np.ones(count, dtype=bool)
         self._log_e_value = np.full(count, np.nan) if policy.log_e_value(self.state) is None else np.zeros(count)
@@ -366,10 +367,7 @@ class _PolicyRun:
         return decisions
 
     def _count(self, index: int, time: int, decision: Decision) -> None:
-        watching = ~self.responder.ended
-        self.counts["looks"] += watching
-        for name in ("unknown", "skipped", "retired"):
-            self.counts[name] += watching & getattr(decision, name)
+        count_looks(self.responder.ended, decision.unknown, decision.skipped, decision.retired, self.counts)
         if self.traced:
             self._looked[index].append((time, decision))
 
@@ -397,7 +395,7 @@ class _PolicyRun:
             "log_e_value": self._log_e_value,
             "users_exposed": self.path.users_exposed(),
             "users_harmed": self.path.users_harmed(),
-            **self.counts,
+            **dict(zip(COUNTED, self.counts, strict=True)),
         }
         return rows | {f"harm_units.{name}": units for name, units in self.path.harm_units.items()}
 

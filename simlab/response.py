@@ -19,7 +19,7 @@ from simlab.world.harms import NOT_YET, Exposure
 from simlab.world.ramp import RampPlan
 
 ACTIONS = ("none", "alert", "pause", "rollback")
-PAUSE, ROLLBACK = ACTIONS.index("pause"), ACTIONS.index("rollback")
+ALERT, PAUSE, ROLLBACK = (ACTIONS.index(action) for action in ("alert", "pause", "rollback"))
 
 
 class FirstAction(NamedTuple):
@@ -123,22 +123,28 @@ class Responder:
         for index, decision in enumerate(decisions):
             if decision is not None:
                 self._codes[index] = decision.code
+        alarming = self._codes == ALARM
+        some = alarming.any(axis=1)
         for index in self._strongest_first:
             decision = decisions[index]
-            if decision is not None:
-                alarmed = (decision.code == ALARM) & ~self.ended
+            if some[index] and decision is not None:
+                alarmed = alarming[index] & ~self.ended
                 if alarmed.any():
                     self._take(ACTIONS.index(self.guardrails[index].respond), index, time, alarmed, decision)
 
     def _take(self, action: int, index: int, time: int, alarmed: Bools, decision: Decision) -> None:
+        called = alarmed & ~self._page_open
+        if action == ALERT and not called.any():
+            # Whoever has an open page is on record and has been called.
+            return
         self._record(action, index, time, alarmed, decision)
-        self.episodes += alarmed & ~self._page_open
+        self.episodes += called
         if action == ROLLBACK:
             self._order_rollback(time, alarmed)
             return
         if action == PAUSE:
             self._paused |= alarmed
-        self._page(time, alarmed & ~self._page_open)
+        self._page(time, called)
 
     def _record(self, action: int, index: int, time: int, alarmed: Bools, decision: Decision) -> None:
         new = alarmed & (self.first.time == NOT_YET)

@@ -48,6 +48,7 @@ _TAIL = 1.4e-11  # beyond it `normal_quantile` has a third road
 
 _SUMMED_BELOW = 12.0  # largest mean of a row that is added up from zero
 _TOGETHER = 4  # probabilities added at one visit to a place in the row
+_SMALL = 0.29  # largest chance whose logarithm needs no powers of two
 _MARGIN = 1e-12  # far above the rounding of a sum of some thirty probabilities
 
 
@@ -71,6 +72,16 @@ def fill_exponentials(x: Floats, out: Floats, work: Floats) -> None:
 
 
 @_kernel
+def _log_of_area(v: float) -> float:
+    """Return 2 artanh(v), the log of (1 + v) / (1 - v), by its series for |v| to 0.172: 3 - 2 sqrt(2), that of half an octave."""
+    s = v * v
+    series = 1 / 17 + s * (1 / 19 + s * (1 / 21))
+    series = 1 / 11 + s * (1 / 13 + s * (1 / 15 + s * series))
+    series = 1 / 5 + s * (1 / 7 + s * (1 / 9 + s * series))
+    return 2.0 * v * (1.0 + s * (1 / 3 + s * series))
+
+
+@_kernel
 def fill_logarithms(x: Floats, out: Floats, work: Floats) -> None:
     """Fill `out` with log(x) of normal positive numbers: of the power of two, and of the rest as an area tangent."""
     of_x, bits = x.view(np.int64), work[0].view(np.int64)
@@ -80,12 +91,7 @@ def fill_logarithms(x: Floats, out: Floats, work: Floats) -> None:
         above = work[0, at] > math.sqrt(2.0)
         power = np.float64((of_x[at] >> 52) - 1023) + (1.0 if above else 0.0)
         rest = work[0, at] * (0.5 if above else 1.0)
-        v = (rest - 1.0) / (rest + 1.0)
-        s = v * v
-        series = 1 / 17 + s * (1 / 19 + s * (1 / 21))
-        series = 1 / 11 + s * (1 / 13 + s * (1 / 15 + s * series))
-        series = 1 / 5 + s * (1 / 7 + s * (1 / 9 + s * series))
-        out[at] = power * _LN2_HIGH + (2.0 * v * (1.0 + s * (1 / 3 + s * series)) + power * _LN2_LOW)
+        out[at] = power * _LN2_HIGH + (_log_of_area((rest - 1.0) / (rest + 1.0)) + power * _LN2_LOW)
 
 
 @_kernel
@@ -182,13 +188,10 @@ def _sum_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Float
     """Add probabilities up from zero."""
     term, total, odds, doubt = work[1], work[2], work[3], work[4].view(np.int64)
     for at in range(len(out)):
-        term[at] = 1.0 - chances[at]
-        odds[at] = chances[at] / term[at]
-    fill_logarithms(term, total, work)
-    for at in range(len(out)):
-        # What rounding took from 1 - p is put right by a factor (Kahan), and without any of p left there is no factor.
-        lost = 1.0 - term[at]
-        total[at] = trials[at] * total[at] * (chances[at] / lost) if lost > 0.0 else -trials[at] * chances[at]
+        # log(1 - p) as twice the area tangent of p / (p - 2).
+        v = chances[at] / (chances[at] - 2.0)
+        total[at] = trials[at] * _log_of_area(v)
+        odds[at] = chances[at] / (1.0 - chances[at])
     fill_exponentials(total, term, work)
     total[:], out[:], doubt[:] = term, 0.0, 0
     for first in range(0, steps, _TOGETHER):
@@ -200,7 +203,7 @@ def _sum_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Float
             sums = _added(sums, uniforms[at], (trials[at] - (first + 3)) * odds[at] * (1.0 / (first + 4)))
             term[at], total[at], out[at], doubt[at] = sums
     for at in range(len(out)):
-        doubt[at] |= (out[at] == steps) | (not 0.0 <= chances[at] <= 0.5) | (not trials[at] <= LARGEST)
+        doubt[at] |= (out[at] == steps) | (not 0.0 <= chances[at] <= _SMALL) | (not trials[at] <= LARGEST)
 
 
 @_kernel

@@ -266,9 +266,14 @@ class _Gathered:
             kept = self._sums.setdefault(name, [])
             shared = sums.squares is sums.total
             for index, values in enumerate(sums[:2] if shared else sums):
+                coming = values if everywhere else np.where(here, values, 0.0)
+                if self.parts == 1:
+                    # Not in place: a look that holds one tick holds what the world has made of it.
+                    kept[index : index + 1] = [kept[index] + coming if index < len(kept) else coming[None]]
+                    continue
                 if index == len(kept):
                     kept.append(np.zeros((self.parts, *values.shape)))
-                kept[index][part] += values if everywhere else np.where(here, values, 0.0)
+                kept[index][part] += coming
         for name, counts in batch.increments.buckets.items():
             self._buckets[name][:, part] += np.where(here, counts, 0.0)
         if batch.increments.first_seen is not None:

@@ -11,9 +11,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from simlab.guardrails.look import ALARM, OK, Bools, Floats
+from simlab.guardrails.look import ALARM, OK, Bools, Floats, Integers
 
 Codes = NDArray[np.int8]
+COUNTED = ("looks", "unknown", "skipped", "retired")
+"""What `count_looks` counts, in its order."""
 
 
 class Settled(NamedTuple):
@@ -162,3 +164,13 @@ def decide(
     )
     _decide(statistic, worse, unknown, skipped, retired, threshold, reading, *verdict)
     return verdict
+
+
+@njit(cache=True)
+def count_looks(over: Bools, unknown: Bools, skipped: Bools, retired: Bools, counts: Integers) -> None:
+    """Add one look to `counts` [`COUNTED`, lanes] of the lanes where the watch is not over."""
+    for lane in range(len(over)):
+        counts[0, lane] += not over[lane]
+        counts[1, lane] += unknown[lane] & (not over[lane])
+        counts[2, lane] += skipped[lane] & (not over[lane])
+        counts[3, lane] += retired[lane] & (not over[lane])

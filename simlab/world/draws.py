@@ -135,15 +135,23 @@ def sum_arms(values: Floats, treated: Integers, control_from: Integers, out: Flo
     """Add `values` [segments, strata, lanes] up to `out` [segments, arms, lanes], by each lane's own allocation."""
     segments, strata, lanes = values.shape
     out[:] = 0.0
+    alike = True
+    for lane in range(lanes):
+        alike &= (treated[lane] == treated[0]) & (control_from[lane] == control_from[0])
     for segment in range(segments):
         for stratum in range(strata):
+            if alike:
+                # Nearly always: a ramp moves in all lanes at once unless something acted.
+                arm = TREATMENT if stratum < treated[0] else CONTROL if stratum >= control_from[0] else OUTSIDE
+                for lane in range(lanes):
+                    out[segment, arm, lane] += values[segment, stratum, lane]
+                continue
             for lane in range(lanes):
-                arm = OUTSIDE
-                if stratum < treated[lane]:
-                    arm = TREATMENT
-                elif stratum >= control_from[lane]:
-                    arm = CONTROL
-                out[segment, arm, lane] += values[segment, stratum, lane]
+                here, there = stratum < treated[lane], stratum >= control_from[lane]
+                value = values[segment, stratum, lane]
+                out[segment, TREATMENT, lane] += value if here else 0.0
+                out[segment, CONTROL, lane] += value if there & (not here) else 0.0
+                out[segment, OUTSIDE, lane] += 0.0 if here | there else value
 
 
 @njit(cache=True)
@@ -153,8 +161,7 @@ def add_treated(values: Floats, treated: Integers, out: Floats) -> None:
     for segment in range(segments):
         for stratum in range(strata):
             for lane in range(lanes):
-                if stratum < treated[lane]:
-                    out[segment, stratum, lane] += values[segment, stratum, lane]
+                out[segment, stratum, lane] += values[segment, stratum, lane] if stratum < treated[lane] else 0.0
 
 
 @njit(cache=True)

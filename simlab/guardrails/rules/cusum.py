@@ -93,7 +93,9 @@ class Cusum:
 
     def update(self, state: CusumState, seen: Observation) -> Step:
         """Add one look."""
-        upper = np.maximum(0.0, state.upper + seen.value - self.k)
+        upper = state.upper + seen.value
+        upper -= self.k
+        np.maximum(upper, 0.0, out=upper)
         if self.sides == 1:
             return Step(CusumState(upper, state.lower), upper, worse=True)
         lower = np.maximum(0.0, state.lower - seen.value - self.k)
