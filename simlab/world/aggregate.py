@@ -221,6 +221,14 @@ class AggregateWorld:
         return AggregatePath(self, self.harms if harmed else ())
 
 
+class _Harmed(NamedTuple):
+    """What a harm makes of the segments it is in: their sums, requests that are worse, and what of the metric it has added."""
+
+    sums: Sums
+    worse: Floats
+    units: Floats
+
+
 class AggregatePath:
     """One path through the world: what one policy's exposure makes of the noise.
 
@@ -281,63 +289,66 @@ class AggregatePath:
 
     def _harm(self, clock: HarmClock, tick: int, intensity: Floats, exposure: Exposure, sums: dict[str, Sums]) -> None:
         """Apply one harm to `sums`, and add to those harmed."""
-        world, metric = self.world, self.world.drawn[clock.harm.metric]
-        dose = np.broadcast_to(clock.dose(intensity, exposure, world.strata, away=tick - self._ramp.moved), world.shape)
-        if clock.harm.segment is not None:
-            here = np.array(world.segments) == clock.harm.segment
-            dose = dose * here[:, None, None]
-        touched = (dose > 0) & (world.users[:, :, None] > 0)
-        self.onset = np.where(touched.any(axis=(0, 1)), np.minimum(self.onset, tick), self.onset)
+        world, name = self.world, clock.harm.metric
+        metric, here = world.drawn[name], _place(world.segments, clock.harm.segment)
+        dose = clock.dose(intensity, exposure, world.strata, away=tick - self._ramp.moved)
+        touched = (dose > 0) & (world.users[here].max(axis=0) > 0)[:, None]
+        self.onset = np.where(touched.any(axis=0), np.minimum(self.onset, tick), self.onset)
+        given = Sums(*(values[here] for values in sums[name]))
         if isinstance(metric, Proportion):
-            worse, units = self._harm_proportion(clock, tick, dose, sums)
+            found = self._harm_proportion(clock, tick, dose, given, first_segment=here.start)
         elif isinstance(metric, DurationMetric):
-            worse, units = self._harm_duration(clock, metric, tick, dose, sums)
+            found = self._harm_duration(clock, metric, tick, dose, given, first_segment=here.start)
         else:
             raise TypeError(f"a {metric.kind} needs users one by one")
+        sums[name] = _with(sums[name], here, found.sums)
         treated = world.strata.treated[np.where(exposure.position > 0, exposure.position, exposure.highest)]
-        draws.add_treated(worse, treated, self.harmed)
-        exposed_units = np.zeros(world.shape)
-        draws.add_treated(units, treated, exposed_units)
-        self.harm_units[clock.harm.metric] = self.harm_units[clock.harm.metric] + exposed_units.sum(axis=(0, 1))
+        draws.add_treated(found.worse, treated, self.harmed[here])
+        exposed_units = np.zeros(found.units.shape)
+        draws.add_treated(found.units, treated, exposed_units)
+        self.harm_units[name] = self.harm_units[name] + exposed_units.sum(axis=(0, 1))
 
-    def _thinned(self, name: str, tick: int, trials: Floats, chance: Floats) -> Floats:
+    def _thinned(self, name: str, tick: int, trials: Floats, chance: Floats, *, first_segment: int) -> Floats:
+        """Return Binomial(trials, chance) by segment, from the first one on, stratum and lane."""
         world = self.world
-        cells = (world.users.size, len(world.lanes))
+        cells = (trials.shape[0] * trials.shape[1], trials.shape[2])
         out = np.empty(cells)
-        key, first = stream_key(world.seed, name), int(world.lanes[0])
-        flat = np.ascontiguousarray(np.broadcast_to(chance, world.shape)).reshape(cells)
-        draws.thin(key, tick, first, np.ascontiguousarray(trials).reshape(cells), flat, out)
-        return out.reshape(world.shape)
+        flat = np.ascontiguousarray(np.broadcast_to(chance, trials.shape)).reshape(cells)
+        cell, lane = first_segment * world.strata.count, int(world.lanes[0])
+        draws.thin(stream_key(world.seed, name), tick, cell, lane, np.ascontiguousarray(trials).reshape(cells), flat, out)
+        return out.reshape(trials.shape)
 
-    def _harm_proportion(self, clock: HarmClock, tick: int, dose: Floats, sums: dict[str, Sums]) -> tuple[Floats, Floats]:
-        name, harm = clock.harm.metric, clock.harm
-        base = self.world.chance(name, tick)
+    def _harm_proportion(self, clock: HarmClock, tick: int, dose: Floats, given: Sums, *, first_segment: int) -> _Harmed:
+        harm, stream = clock.harm, f"{clock.stream}.events"
+        base = self.world.chance(harm.metric, tick)
         effect = harm.add.value if harm.add is not None else base * abs((harm.times or 1.0) - 1.0)
-        requests, events, _ = sums[name]
-        if self.world.drawn[name].worse == "down":
-            taken = self._thinned(f"{clock.stream}.events", tick, events, np.minimum(1.0, dose * effect / base))
-            sums[name] = Sums(requests, events - taken, events - taken)
-            return taken, taken
-        chance = np.minimum(1.0, dose * effect / max(1.0 - base, 1e-12))
-        added = self._thinned(f"{clock.stream}.events", tick, requests - events, chance)
-        sums[name] = Sums(requests, events + added, events + added)
-        return added, added
+        requests, events, _ = given
+        if self.world.drawn[harm.metric].worse == "down":
+            chance = np.minimum(1.0, dose * effect / base)
+            changed = self._thinned(stream, tick, events, chance, first_segment=first_segment)
+            left = events - changed
+        else:
+            chance = np.minimum(1.0, dose * effect / max(1.0 - base, 1e-12))
+            changed = self._thinned(stream, tick, requests - events, chance, first_segment=first_segment)
+            left = events + changed
+        return _Harmed(Sums(requests, left, left), changed, changed)
 
     def _harm_duration(
-        self, clock: HarmClock, metric: DurationMetric, tick: int, dose: Floats, sums: dict[str, Sums]
-    ) -> tuple[Floats, Floats]:
-        name, harm = clock.harm.metric, clock.harm
+        self, clock: HarmClock, metric: DurationMetric, tick: int, dose: Floats, given: Sums, *, first_segment: int
+    ) -> _Harmed:
+        harm = clock.harm
         times = 1.0 + ((harm.times or 1.0) - 1.0) * dose
         plus = (harm.add.value if harm.add is not None else 0.0) * dose
-        requests, total, squares = sums[name]
+        requests, total, squares = given
         slower = times * total + plus * requests
-        sums[name] = Sums(requests, slower, times**2 * squares + 2 * times * plus * total + plus**2 * requests)
-        mu, sigma = log_normal(metric, factor=float(self.world.rates.factors[name][tick]))
+        sums = Sums(requests, slower, times**2 * squares + 2 * times * plus * total + plus**2 * requests)
+        mu, sigma = log_normal(metric, factor=float(self.world.rates.factors[harm.metric][tick]))
         limit = metric.harmed_above
         # Pushed over the limit: above it with the harm, at or below it without.
         from_ = np.maximum(limit - plus, 1e-12) / times
         chance = ndtr((math.log(limit) - mu) / sigma) - ndtr((np.log(from_) - mu) / sigma)
-        return self._thinned(f"{clock.stream}.slow", tick, requests, np.maximum(chance, 0.0)), slower - total
+        pushed = self._thinned(f"{clock.stream}.slow", tick, requests, np.maximum(chance, 0.0), first_segment=first_segment)
+        return _Harmed(sums, pushed, slower - total)
 
     def _first_seen(self, noise: Noise, treated: Integers, control_from: Integers) -> Floats | None:
         world = self.world
@@ -370,3 +381,22 @@ def _by_arm(sums: Mapping[str, Sums], treated: Integers, control_from: Integers)
         return done[id(values)]
 
     return {name: Sums(*(summed(values) for values in each)) for name, each in sums.items()}
+
+
+def _place(segments: tuple[str, ...], segment: str | None) -> slice:
+    """Return where a segment stands, or all of them."""
+    if segment is None:
+        return slice(0, len(segments))
+    index = segments.index(segment)
+    return slice(index, index + 1)
+
+
+def _with(sums: Sums, here: slice, changed: Sums) -> Sums:
+    """Return sums with some segments changed; arrays that are one before stay one."""
+    total = sums.total.copy()
+    total[here] = changed.total
+    if sums.squares is sums.total:
+        return Sums(sums.observations, total, total)
+    squares = sums.squares.copy()
+    squares[here] = changed.squares
+    return Sums(sums.observations, total, squares)

@@ -118,16 +118,16 @@ def draw_durations(
 
 
 @njit(cache=True)
-def thin(key: np.uint64, tick: int, first_lane: int, trials: Floats, chance: Floats, out: Floats) -> None:
-    """Fill `out` [cells, lanes] with Binomial(trials, `chance` [cells, lanes]); zero chance costs nothing."""
+def thin(key: np.uint64, tick: int, first_cell: int, first_lane: int, trials: Floats, chance: Floats, out: Floats) -> None:
+    """Fill `out` [cells, lanes] with Binomial(trials, `chance` [cells, lanes]); zero chance in all lanes costs nothing."""
     cells, lanes = trials.shape
+    uniform, work = np.empty(lanes), np.empty((WORK, lanes))
     for cell in range(cells):
-        base = cell_key(key, tick, cell)
-        for lane in range(lanes):
-            out[cell, lane] = 0.0
-            if chance[cell, lane] > 0.0:
-                uniform = lane_uniform(base, first_lane + lane)
-                out[cell, lane] = binomial_quantile(uniform, int(trials[cell, lane]), chance[cell, lane])
+        if chance[cell].max() > 0.0:
+            fill_lane_uniforms(cell_key(key, tick, first_cell + cell), first_lane, uniform)
+            fill_binomials(uniform, trials[cell], chance[cell], out[cell], work)
+        else:
+            out[cell] = 0.0
 
 
 @njit(cache=True)

@@ -55,6 +55,8 @@ class RampHistory:
 
     def note(self, tick: int, position: Integers) -> None:
         """Take the position during a tick down."""
+        if np.array_equal(position, self._position):
+            return
         for step in range(1, len(self.reached)):
             first_time = (position >= step) & (self.reached[step] == NOT_YET)
             self.reached[step][first_time] = tick
