@@ -277,8 +277,12 @@ class _Gathered:
         for name, counts in batch.increments.buckets.items():
             self._buckets[name][:, part] += np.where(here, counts, 0.0)
         if batch.increments.first_seen is not None:
-            self._first_seen = self._first_seen.copy()
-            self._first_seen[part] += np.where(here, batch.increments.first_seen, 0.0)
+            seen = batch.increments.first_seen if everywhere else np.where(here, batch.increments.first_seen, 0.0)
+            if self.parts == 1:
+                self._first_seen = self._first_seen + seen
+            else:
+                self._first_seen = self._first_seen.copy()
+                self._first_seen[part] += seen
             shares = np.moveaxis(self.strata.cohort_shares[batch.position], 0, -1)
             self._cohort_shares[part] = np.where(here, shares, self._cohort_shares[part])
 

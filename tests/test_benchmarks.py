@@ -15,11 +15,14 @@ from simlab.guardrails.look import CONTROL, TREATMENT, Floats
 from simlab.guardrails.rules.cusum import Cusum
 from simlab.guardrails.signal import Signal
 from simlab.plan import Plan, load
+from simlab.run_lengths import statistics
 from simlab.world.harms import Exposure
 from tests.benchmarks import suite
 from tests.benchmarks.naive import Cell, NaiveModel, Totals, compared
+from tests.benchmarks.naive_rules import SampleRatio
+from tests.benchmarks.per_lane import LaneModel
 from tests.benchmarks.w1 import STUDY, main, workload_of
-from tests.looks import events, make_look, values
+from tests.looks import events, make_look, observation, values
 
 LANES, TICKS = 16, 10
 BEFORE, AFTER = 1080, 2160  # ticks at half exposure, without and with the harm
@@ -46,7 +49,7 @@ def by_naive(plan: Plan, start: int) -> Floats:
     for lane in range(LANES):
         model = NaiveModel(workload_of(plan), seed=lane, start=start)
         model.run(TICKS)
-        requests = sum(model.totals(segment, arm).requests for segment in range(4) for arm in range(3))
+        requests = sum(model.totals(segment, arm).requests for segment in range(4) for arm in (TREATMENT, CONTROL))
         found.append(figures(requests, [model.totals(WEB, arm) for arm in (TREATMENT, CONTROL)]))
     return np.array(found)
 
@@ -99,9 +102,10 @@ def test_the_study_is_the_workload(plan: Plan) -> None:
     assert world.rates.requests.sum(axis=0).mean() == pytest.approx(732, rel=1e-9)
     assert list(world.strata.shares[1:, 0]) == pytest.approx([0.02, 0.1, 0.5])
     assert set(world.draw(0).sums) == {"errors", "conversions", "latency"}
-    rules = {(guardrail.signal, guardrail.rule) for guardrail in setting.policies[0].guardrails}
-    assert len(rules) == 10
-    assert sum(signal.streams(4) for signal, _ in rules) == 40
+    guardrails = setting.policies[0].guardrails
+    assert sum(guardrail.signal.streams(4) for guardrail in guardrails) == 40
+    keys = ["cusum"] * 3 + ["ewma"] * 2 + ["msprt", "page_hinkley", "shiryaev_roberts", "sprt", "srm"]
+    assert sorted(guardrail.rule.key for guardrail in guardrails) == keys
     assert workload_of(plan).ramp == ((0, 0.02), (288, 0.1), (864, 0.5))
 
 
@@ -117,6 +121,35 @@ def test_both_sides_give_their_rules_the_same_numbers() -> None:
         guardrail = Guardrail(signal, Cusum(), every=60_000)
         seen = guardrail.observe(guardrail.initial(1, 1), make_look(each)).seen
         assert naive == pytest.approx(seen.value.item(), rel=1e-12)
+
+
+def test_both_sides_have_the_same_rules(plan: Plan) -> None:
+    """Each statistic, look by look, on one stream; the sample ratio on users of both arms at the shares of the ramp."""
+    generator = np.random.default_rng(1)
+    x = generator.normal(0.2, 1.0, 200)
+    for guardrail, watching in zip(plan.settings[0].policies[0].guardrails, workload_of(plan).rules, strict=True):
+        naive, rule = watching.made(), guardrail.rule
+        if isinstance(naive, SampleRatio):
+            state = rule.initial(1, 1, every=60_000)
+            for share in (0.02,) * 50 + (0.1,) * 50 + (0.5,) * 100:
+                users = generator.poisson(100 * np.array([share, 1 - share]))
+                planned = np.array([[[share], [1 - share]]])
+                seen = observation(counts=users.astype(float)[None, :, None, None], shares=planned)
+                state, statistic, _ = rule.update(state, seen)
+                assert naive.step(*users.tolist(), share) == pytest.approx(statistic.item(), abs=1e-8)
+        else:
+            assert [naive.step(each) for each in x] == pytest.approx(statistics(rule, x), rel=1e-9, abs=1e-12)
+
+
+def test_one_environment_a_lane_has_the_same_alarms_as_the_naive_model(plan: Plan) -> None:
+    """With the harm every rule on errors of the web alarms, and in both models; the models draw differently."""
+    workload, start, ticks = workload_of(plan), AFTER, 60
+    models: list[NaiveModel | LaneModel] = [NaiveModel(workload, seed=1, start=start), LaneModel(workload, seed=1, start=start)]
+    for model in models:
+        model.run(ticks)
+        alarmed = np.array(model.alarms).reshape(-1, 10) if isinstance(model, NaiveModel) else model.alarms.T
+        assert alarmed[WEB, 0] > 0
+        assert (alarmed[:, 7] == 0).all()
 
 
 def test_the_command_refuses_to_measure_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from simlab.guardrails.look import CONTROL, OUTSIDE, TREATMENT, Floats, Integers
-from simlab.inverse import binomial_quantile, poisson_quantile
+from simlab.inverse import binomial_quantile
 from simlab.rows import WORK, fill_binomials, fill_exponentials, fill_normals, fill_poisson
 from simlab.streams import cell_key, fill_lane_uniforms, lane_uniform
 
@@ -187,23 +187,27 @@ def draw_first_seen(
     the expected requests since assignment, moves on.
     """
     segments, strata, lanes = so_far.shape
+    uniform, mean, new, work = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty((WORK, lanes))
     out[:] = 0.0
     for segment in range(segments):
         for stratum in range(strata):
-            base = cell_key(key, tick, segment * strata + stratum)
             count, coming = users[segment, stratum], expected[segment, stratum]
+            known, here = -1.0, 0.0
             for lane in range(lanes):
-                arm = CONTROL
-                if stratum < treated[lane]:
-                    arm = TREATMENT
-                elif stratum < control_from[lane]:
-                    continue
-                before = so_far[segment, stratum, lane]
-                so_far[segment, stratum, lane] = before + coming
-                mean = _seen_by(before + coming, count, gamma) - _seen_by(before, count, gamma)
-                if mean > 0.0:
-                    new = poisson_quantile(lane_uniform(base, first_lane + lane), mean)
-                    out[cohort[stratum], segment, arm, lane] += new
+                mean[lane] = 0.0
+                if stratum < treated[lane] or stratum >= control_from[lane]:
+                    before = so_far[segment, stratum, lane]
+                    so_far[segment, stratum, lane] = before + coming
+                    # Lanes whose ramps have moved alike have the same mean.
+                    if before != known:
+                        known, here = before, _seen_by(before + coming, count, gamma) - _seen_by(before, count, gamma)
+                    mean[lane] = max(0.0, here)
+            if not mean.any():
+                continue
+            fill_lane_uniforms(cell_key(key, tick, segment * strata + stratum), first_lane, uniform)
+            fill_poisson(uniform, mean, new, work)
+            for lane in range(lanes):
+                out[cohort[stratum], segment, TREATMENT if stratum < treated[lane] else CONTROL, lane] += new[lane]
 
 
 @njit(cache=True)

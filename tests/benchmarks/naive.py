@@ -2,40 +2,44 @@
 
 It shares no code with simlab and uses neither NumPy nor its keyed streams. It is meant to be good plain Python: the random
 functions are bound once, counts stand in objects with slots, a look computes each comparison once for all rules that use it,
-and a session's random numbers are drawn only where they are used. It is lazy where the workload allows it: nobody is counted as a user, no
-telemetry is delayed, and there is neither a harmless twin nor anyone who answers an alarm.
+and a session's random numbers are drawn only where they are used. It is lazy where the workload allows it: every session counts as a user of
+its own, no telemetry is delayed, and there is neither a harmless twin nor anyone who answers an alarm.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 import simpy
 
-TREATMENT, CONTROL, OUTSIDE = range(3)
-ERRORS, CONVERSIONS, LATENCY = range(3)
+from tests.benchmarks.naive_rules import Rule, SampleRatio
+
+TREATMENT, CONTROL = range(2)
+ERRORS, CONVERSIONS, LATENCY, SHARES = range(4)
 
 
 @dataclass(frozen=True)
-class Rule:
-    """One CUSUM, on each segment by itself.
+class Watching:
+    """One rule on each segment by itself.
 
     Attributes
     ----------
     metric : int
-        ERRORS, CONVERSIONS or LATENCY.
-    k, h : float
-        Reference value and threshold, in standard deviations of a look.
+        ERRORS, CONVERSIONS, LATENCY, or SHARES for a sample ratio.
+    made : callable
+        Makes the rule of one stream.
+    threshold : float
+        Of its statistic.
     """
 
     metric: int
-    k: float
-    h: float
+    made: Callable[[], Rule | SampleRatio]
+    threshold: float
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Workload:
     segments : tuple of float
         Shares of traffic.
     ramp : tuple of (float, float)
-        From which tick on which share of users is in treatment; the control has the same size.
+        From which tick on which share of users is in treatment; the rest are control.
     error, error_cv : float
         Probability of an error, and the spread of the personal factor on it.
     conversion : float
@@ -62,7 +66,7 @@ class Workload:
         Of the log-normal latency, in log seconds.
     harm, harm_from, harm_segment : float, float, int
         What is added to the probability of an error of treated users, from which tick on, in which segment.
-    rules : tuple of Rule
+    rules : tuple of Watching
         What watches.
     requests_per_session, gap : float
         Mean length of a session in requests, and mean ticks between two of them.
@@ -82,7 +86,7 @@ class Workload:
     harm: float
     harm_from: float
     harm_segment: int
-    rules: tuple[Rule, ...]
+    rules: tuple[Watching, ...]
     requests_per_session: float = 6.0
     gap: float = 0.1
 
@@ -95,13 +99,14 @@ class Workload:
 class Cell:
     """Sums of one segment in one arm since the last look."""
 
-    __slots__ = ("conversions", "errors", "requests", "seconds", "squares")
+    __slots__ = ("conversions", "errors", "requests", "seconds", "sessions", "squares")
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
         """Begin the next look."""
+        self.sessions = 0
         self.requests = 0
         self.errors = 0
         self.conversions = 0
@@ -146,11 +151,11 @@ class NaiveModel:
         self.environment = simpy.Environment(initial_time=start - workload.run_in)
         self.segments = range(len(workload.segments))
         self.shares_so_far = list(accumulate(workload.segments))
-        self.cells = [[Cell() for _ in range(3)] for _ in workload.segments]
+        self.cells = [[Cell(), Cell()] for _ in workload.segments]
         self.exposed = self._exposure(start)
-        self.statistics = [[0.0] * len(workload.rules) for _ in workload.segments]
+        self.rules = [[watching.made() for watching in workload.rules] for _ in workload.segments]
         self.alarms = [[0] * len(workload.rules) for _ in workload.segments]
-        self.sums = [[[0, 0, 0, 0.0] for _ in range(3)] for _ in workload.segments]
+        self.sums = [[[0, 0, 0, 0.0] for _ in range(2)] for _ in workload.segments]
         self.environment.process(self._arrivals())
         self.environment.run(until=start)
         for arms in self.cells:
@@ -196,12 +201,13 @@ class NaiveModel:
         harmed = normal + workload.harm if segment == workload.harm_segment else normal
         conversion, mu, sigma, harm_from = workload.conversion, workload.mu, workload.sigma, workload.harm_from
         ends, rate = 1 / workload.requests_per_session, 1 / workload.gap
+        cells[TREATMENT if bucket < self.exposed else CONTROL].sessions += 1
         while True:
             if bucket < self.exposed:
                 cell = cells[TREATMENT]
                 error = harmed if environment.now >= harm_from else normal
             else:
-                cell = cells[CONTROL if bucket >= 1 - self.exposed else OUTSIDE]
+                cell = cells[CONTROL]
                 error = normal
             latency = log_normal(mu, sigma)
             cell.requests += 1
@@ -232,14 +238,16 @@ class NaiveModel:
 
     def _step(self, segment: int, arms: list[Cell]) -> None:
         observations = compared(arms[TREATMENT], arms[CONTROL])
-        statistics, alarms = self.statistics[segment], self.alarms[segment]
-        for index, rule in enumerate(self.workload.rules):
-            observation = observations[rule.metric]
-            if observation is not None:
-                statistic = max(0.0, statistics[index] + observation - rule.k)
-                statistics[index] = statistic
-                if statistic >= rule.h:
-                    alarms[index] += 1
+        for index, (watching, rule) in enumerate(zip(self.workload.rules, self.rules[segment], strict=True)):
+            if isinstance(rule, SampleRatio):
+                statistic = rule.step(arms[TREATMENT].sessions, arms[CONTROL].sessions, self.exposed)
+            else:
+                observation = observations[watching.metric]
+                if observation is None:
+                    continue
+                statistic = rule.step(observation)
+            if statistic >= watching.threshold:
+                self.alarms[segment][index] += 1
 
 
 def compared(treatment: Cell, control: Cell) -> tuple[float | None, float | None, float | None]:

@@ -13,13 +13,15 @@ has a mixture of its own, and the product over ratios is again an e-value, since
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 from annotated_types import Gt
+from numba import njit, vectorize
 
-from simlab.guardrails.look import Bools, Floats, Integers
+from simlab.guardrails.look import Floats, Integers
 from simlab.guardrails.rule import LOG_E_VALUE, Assumption, Guarantee, Observation, Step, Takes
 from simlab.settings import settings
 from simlab.ticks import Probability
@@ -34,6 +36,8 @@ class SampleRatioState(NamedTuple):
         Users first seen under each ratio.
     share : float64[ratios, streams, lanes]
         Treatment's share of the two arms; NaN before the first user.
+    evidence : float64[ratios, streams, lanes]
+        Log e-value under each ratio.
     oldest : int64[streams, lanes]
         The ratio that makes room for the next new one.
     banked : float64[streams, lanes]
@@ -43,12 +47,30 @@ class SampleRatioState(NamedTuple):
     treatment: Floats
     control: Floats
     share: Floats
+    evidence: Floats
     oldest: Integers
     banked: Floats
 
 
+_ufunc: Callable[[Callable[..., Any]], Callable[..., Any]] = cast("Any", vectorize)(cache=True)
+
+_NOTHING = 1e-300  # what no share is divided by
+
 RATIOS = 2
 """Ratios kept at once: a ramp has at most one for the steps up to one half and one for those beyond."""
+
+
+@njit(cache=True)
+def _log_e(treatment: float, control: float, share: float, concentration: float) -> float:
+    a, b = concentration * share, concentration * (1.0 - share)
+    log_mixture = math.lgamma(concentration) - math.lgamma(concentration + (treatment + control))
+    log_mixture += math.lgamma(a + treatment) - math.lgamma(a) + math.lgamma(b + control) - math.lgamma(b)
+    return log_mixture - treatment * math.log(share) - control * math.log1p(-share)
+
+
+@_ufunc
+def _log_e_values(treatment: float, control: float, share: float, concentration: float) -> float:
+    return _log_e(treatment, control, share, concentration)
 
 
 def log_e_value(treatment: Floats, control: Floats, *, share: Floats, concentration: float) -> Floats:
@@ -63,13 +85,38 @@ def log_e_value(treatment: Floats, control: Floats, *, share: Floats, concentrat
     concentration : float
         A, the weight of the prior in users.
     """
-    from scipy.special import gammaln
+    return np.asarray(_log_e_values(treatment, control, share, concentration))
 
-    a, b = concentration * share, concentration * (1 - share)
-    total = treatment + control
-    log_mixture = gammaln(concentration) - gammaln(concentration + total)
-    log_mixture += gammaln(a + treatment) - gammaln(a) + gammaln(b + control) - gammaln(b)
-    return np.asarray(log_mixture - treatment * np.log(share) - control * np.log1p(-share))
+
+@njit(cache=True)
+def _count(
+    counts: Floats, shares: Floats, concentration: float,
+    treatment: Floats, control: Floats, share: Floats, evidence: Floats, oldest: Integers, banked: Floats,
+) -> None:  # fmt: skip
+    """Count the users [2, streams, lanes] of one part under its planned shares [2, lanes], in place."""
+    ratios, streams, lanes = treatment.shape
+    for stream in range(streams):
+        for lane in range(lanes):
+            treated, others = counts[0, stream, lane], counts[1, stream, lane]
+            planned = shares[0, lane] / max(shares[0, lane] + shares[1, lane], _NOTHING)
+            # Without both arms there is no ratio to test; users seen then are nobody's evidence.
+            if not (treated + others > 0.0 and 0.0 < planned < 1.0):
+                continue
+            here = -1
+            for ratio in range(ratios):
+                # Steps of the same planned ratio differ by rounding only, and share one mixture.
+                if here < 0 and abs(share[ratio, stream, lane] - planned) <= 1e-9:
+                    here = ratio
+            if here < 0:
+                here = oldest[stream, lane]
+                oldest[stream, lane] = (here + 1) % ratios
+                banked[stream, lane] += evidence[here, stream, lane]
+                treatment[here, stream, lane], control[here, stream, lane], share[here, stream, lane] = 0.0, 0.0, planned
+            treatment[here, stream, lane] += treated
+            control[here, stream, lane] += others
+            evidence[here, stream, lane] = _log_e(
+                treatment[here, stream, lane], control[here, stream, lane], share[here, stream, lane], concentration
+            )
 
 
 @settings
@@ -117,51 +164,15 @@ class SampleRatio:
     def initial(self, streams: int, lanes: int, *, every: int) -> SampleRatioState:  # noqa: ARG002
         """Return no users and no evidence."""
         shape = (streams, lanes)
-        none = np.zeros((RATIOS, *shape))
-        return SampleRatioState(none, none, np.full_like(none, np.nan), np.zeros(shape, dtype=np.int64), np.zeros(shape))
+        none, oldest = np.zeros((RATIOS, *shape)), np.zeros(shape, dtype=np.int64)
+        return SampleRatioState(none, none, np.full_like(none, np.nan), none, oldest, np.zeros(shape))
 
     def update(self, state: SampleRatioState, seen: Observation) -> Step:
         """Count the users of each part under its own shares."""
-        if seen.counts is None or seen.shares is None:
-            return Step(state, self._log_e(state), worse=True)
-        for counts, shares in zip(seen.counts, seen.shares, strict=True):
-            state = self._count(state, counts, shares)
-        return Step(state, self._log_e(state), worse=True)
-
-    def _log_e(self, state: SampleRatioState) -> Floats:
+        if seen.counts is not None and seen.shares is not None:
+            state = SampleRatioState._make(values.copy() for values in state)
+            for counts, shares in zip(seen.counts, seen.shares, strict=True):
+                _count(counts, shares, self.concentration, *state)
         # Before the first user there is nothing to judge, and that is not the same as users who came as planned.
         nobody = np.isnan(state.share).all(axis=0)
-        return np.where(nobody, np.nan, state.banked + self._by_ratio(state).sum(axis=0))
-
-    def _by_ratio(self, state: SampleRatioState) -> Floats:
-        """Return the log e-value under each ratio, float64[ratios, streams, lanes]; 0 for one that is not in use."""
-        unused = np.isnan(state.share)
-        share = np.where(unused, 0.5, state.share)
-        found = log_e_value(state.treatment, state.control, share=share, concentration=self.concentration)
-        return np.where(unused, 0.0, found)
-
-    def _count(self, state: SampleRatioState, counts: Floats, shares: Floats) -> SampleRatioState:
-        with np.errstate(invalid="ignore"):
-            share = shares[0] / (shares[0] + shares[1])
-        # Without both arms there is no ratio to test; users seen then are nobody's evidence.
-        usable = (counts.sum(axis=0) > 0) & (share > 0) & (share < 1)
-        # Steps of the same planned ratio differ by rounding only, and share one mixture.
-        same = np.abs(state.share - share) <= 1e-9
-        new = usable & ~same.any(axis=0)
-        place = np.where(new, state.oldest, same.argmax(axis=0))
-        here = (np.arange(RATIOS)[:, None, None] == place) & usable
-        state = self._begun(state, here & new, share) if new.any() else state
-        return state._replace(
-            treatment=state.treatment + np.where(here, counts[0], 0.0),
-            control=state.control + np.where(here, counts[1], 0.0),
-        )
-
-    def _begun(self, state: SampleRatioState, begun: Bools, share: Floats) -> SampleRatioState:
-        """Return the state with a new ratio in some places [ratios, streams, lanes], the evidence of the old one banked."""
-        return SampleRatioState(
-            np.where(begun, 0.0, state.treatment),
-            np.where(begun, 0.0, state.control),
-            np.where(begun, share, state.share),
-            (state.oldest + begun.any(axis=0)) % RATIOS,
-            state.banked + np.where(begun, self._by_ratio(state), 0.0).sum(axis=0),
-        )
+        return Step(state, np.where(nobody, np.nan, state.banked + state.evidence.sum(axis=0)), worse=True)
