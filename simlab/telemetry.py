@@ -279,7 +279,7 @@ class _Gathered:
         if batch.increments.first_seen is not None:
             seen = batch.increments.first_seen if everywhere else np.where(here, batch.increments.first_seen, 0.0)
             if self.parts == 1:
-                self._first_seen = self._first_seen + seen
+                self._first_seen = seen[None] if self._first_seen is self._nobody else self._first_seen + seen
             else:
                 self._first_seen = self._first_seen.copy()
                 self._first_seen[part] += seen
@@ -313,7 +313,8 @@ class _Gathered:
 
     def _users(self, given: Bools) -> FirstSeen:
         """Return the users first seen: what one step assigned is a group of its own in every part."""
-        users = (self._first_seen * given).reshape(-1, *self._first_seen.shape[2:])
+        held = self._first_seen if given.all() else self._first_seen * given
+        users = held.reshape(-1, *held.shape[2:])
         return FirstSeen(users, self._cohort_shares.reshape(-1, *self._cohort_shares.shape[2:]))
 
     def _given(self, given: Bools) -> Mapping[str, Sums]:

@@ -139,15 +139,18 @@ def _rise(
 
     Those are put into `risen`, with the largest statistic of a stream that points to harm into `of_worse`.
     """
-    count = 0
+    before, count = best.copy(), 0
+    for stream in range(len(statistic)):
+        for lane in range(len(best)):
+            judged = not (unknown[stream, lane] | retired[lane])
+            best[lane] = max(best[lane], statistic[stream, lane] if judged else -np.inf)
     for lane in range(len(best)):
-        largest, worst = -np.inf, -np.inf
-        for stream in range(len(statistic)):
-            value = -np.inf if unknown[stream, lane] | retired[lane] else statistic[stream, lane]
-            largest = max(largest, value)
-            worst = max(worst, value if worse[stream, lane] else -np.inf)
-        if largest > best[lane]:
-            best[lane], risen[count], of_worse[count] = largest, lane, worst
+        if best[lane] > before[lane]:
+            worst = -np.inf
+            for stream in range(len(statistic)):
+                if worse[stream, lane] and not unknown[stream, lane]:
+                    worst = max(worst, statistic[stream, lane])
+            risen[count], of_worse[count] = lane, worst
             count += 1
     return count
 

@@ -60,17 +60,32 @@ RATIOS = 2
 """Ratios kept at once: a ramp has at most one for the steps up to one half and one for those beyond."""
 
 
+class _Planned(NamedTuple):
+    """What a log e-value needs of a planned share: the prior's part and the logs of both shares."""
+
+    share: float
+    prior: float
+    log_treated: float
+    log_others: float
+
+
 @njit(cache=True)
-def _log_e(treatment: float, control: float, share: float, concentration: float) -> float:
-    a, b = concentration * share, concentration * (1.0 - share)
-    log_mixture = math.lgamma(concentration) - math.lgamma(concentration + (treatment + control))
-    log_mixture += math.lgamma(a + treatment) - math.lgamma(a) + math.lgamma(b + control) - math.lgamma(b)
-    return log_mixture - treatment * math.log(share) - control * math.log1p(-share)
+def _planned(share: float, concentration: float) -> _Planned:
+    prior = math.lgamma(concentration) - math.lgamma(concentration * share) - math.lgamma(concentration * (1.0 - share))
+    return _Planned(share, prior, math.log(share), math.log1p(-share))
+
+
+@njit(cache=True)
+def _log_e(treatment: float, control: float, planned: _Planned, concentration: float) -> float:
+    log_mixture = planned.prior - math.lgamma(concentration + (treatment + control))
+    log_mixture += math.lgamma(concentration * planned.share + treatment)
+    log_mixture += math.lgamma(concentration * (1.0 - planned.share) + control)
+    return log_mixture - treatment * planned.log_treated - control * planned.log_others
 
 
 @_ufunc
 def _log_e_values(treatment: float, control: float, share: float, concentration: float) -> float:
-    return _log_e(treatment, control, share, concentration)
+    return _log_e(treatment, control, _planned(share, concentration), concentration)
 
 
 def log_e_value(treatment: Floats, control: Floats, *, share: Floats, concentration: float) -> Floats:
@@ -95,27 +110,31 @@ def _count(
 ) -> None:  # fmt: skip
     """Count the users [2, streams, lanes] of one part under its planned shares [2, lanes], in place."""
     ratios, streams, lanes = treatment.shape
+    planned = _planned(0.5, concentration)
     for stream in range(streams):
         for lane in range(lanes):
             treated, others = counts[0, stream, lane], counts[1, stream, lane]
-            planned = shares[0, lane] / max(shares[0, lane] + shares[1, lane], _NOTHING)
+            share_now = shares[0, lane] / max(shares[0, lane] + shares[1, lane], _NOTHING)
             # Without both arms there is no ratio to test; users seen then are nobody's evidence.
-            if not (treated + others > 0.0 and 0.0 < planned < 1.0):
+            if not (treated + others > 0.0 and 0.0 < share_now < 1.0):
                 continue
             here = -1
             for ratio in range(ratios):
                 # Steps of the same planned ratio differ by rounding only, and share one mixture.
-                if here < 0 and abs(share[ratio, stream, lane] - planned) <= 1e-9:
+                if here < 0 and abs(share[ratio, stream, lane] - share_now) <= 1e-9:
                     here = ratio
             if here < 0:
                 here = oldest[stream, lane]
                 oldest[stream, lane] = (here + 1) % ratios
                 banked[stream, lane] += evidence[here, stream, lane]
-                treatment[here, stream, lane], control[here, stream, lane], share[here, stream, lane] = 0.0, 0.0, planned
+                treatment[here, stream, lane], control[here, stream, lane], share[here, stream, lane] = 0.0, 0.0, share_now
             treatment[here, stream, lane] += treated
             control[here, stream, lane] += others
+            # Most lanes have the same plan.
+            if planned.share != share[here, stream, lane]:
+                planned = _planned(share[here, stream, lane], concentration)
             evidence[here, stream, lane] = _log_e(
-                treatment[here, stream, lane], control[here, stream, lane], share[here, stream, lane], concentration
+                treatment[here, stream, lane], control[here, stream, lane], planned, concentration
             )
 
 
