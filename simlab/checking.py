@@ -46,7 +46,7 @@ def check_file(file: str, *, overrides: Iterable[str] = ()) -> str:
         problem = "is no scenario, study, recording, graft or list of policies; the first key says which"
         raise FileErrors([(document.file, document.mistake((), "kind", problem))])
     if kinds[0] in {"plan", "study"}:
-        plan = load(file, overrides=overrides)
+        plan = load(document, overrides=overrides)
         study = plan.study
         return (
             f"ok, study {study.study}: {format_count(len(plan.settings), 'scenario')}, {_policies(len(study.policies))}, "

@@ -26,14 +26,10 @@ Wichura (1988), "Algorithm AS 241: the percentage points of the normal distribut
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, cast
 
-from numba import njit, vectorize
+from simlab.compiled import elementwise, vectorised
 
 # A compiled caller in another file keeps these kernels in its own cache: clear __pycache__ after a change here.
-_kernel = njit(cache=True, error_model="numpy")
-_ufunc: Callable[[Callable[..., Any]], Callable[..., Any]] = cast("Any", vectorize)(cache=True)
 
 LARGEST = 2**34  # of a mean or n; a limit of `_binomial_pmf`
 
@@ -78,7 +74,7 @@ _STIRLING_ERROR = (
 )  # fmt: skip
 
 
-@_kernel
+@vectorised
 def polynomial(x: float, c: tuple[float, ...]) -> float:
     """Return sum of c[i] x^i, i to 7, in Estrin's order: its short chains suit the processor better than Horner's."""
     s = x * x
@@ -87,7 +83,7 @@ def polynomial(x: float, c: tuple[float, ...]) -> float:
     return low + high * (s * s)
 
 
-@_kernel
+@vectorised
 def normal_quantile(u: float) -> float:
     """Return the standard normal w with Phi(w) = u, to about 1e-16 relative (Wichura 1988, PPND16).
 
@@ -110,7 +106,7 @@ def normal_quantile(u: float) -> float:
     return math.copysign(w, from_centre)
 
 
-@_kernel
+@vectorised
 def expansion(w: float, mean: float, k2: float, k3: float, k4: float, k5: float) -> tuple[float, float]:
     """Return x, and a bound on its error, such that a lattice variable is floor(x) where the normal one is `w`.
 
@@ -140,7 +136,7 @@ def expansion(w: float, mean: float, k2: float, k3: float, k4: float, k5: float)
     return mean + 0.5 + (even + w * odd), error
 
 
-@_kernel
+@vectorised
 def _stirling_error(k: float) -> float:
     """Return log(k!) - log(sqrt(2 pi k) (k/e)^k) for a whole number k >= 1 (Loader 2000, section 2)."""
     if k < 15.5:
@@ -149,7 +145,7 @@ def _stirling_error(k: float) -> float:
     return (1 / 12 - s * (1 / 360 - s * (1 / 1260 - s * (1 / 1680 - s / 1188)))) / k
 
 
-@_kernel
+@vectorised
 def _deviance(k: float, mean: float, excess: float) -> float:
     """Return k log(k / mean) - excess, where excess = k - mean (Loader 2000, bd0)."""
     v = excess / (k + mean)
@@ -167,7 +163,7 @@ def _deviance(k: float, mean: float, excess: float) -> float:
     return total
 
 
-@_kernel
+@vectorised
 def _poisson_pmf(k: float, mean: float) -> float:
     if k == 0.0:
         return math.exp(-mean)
@@ -175,7 +171,7 @@ def _poisson_pmf(k: float, mean: float) -> float:
     return math.exp(exponent) / math.sqrt(2.0 * math.pi * k)
 
 
-@_kernel
+@vectorised
 def _binomial_pmf(k: float, n: float, p: float) -> float:
     """Return P(X = k) for p <= 1/2 (Loader 2000, equation 5)."""
     if k == 0.0:
@@ -195,7 +191,7 @@ def _binomial_pmf(k: float, n: float, p: float) -> float:
     return math.exp(exponent) * math.sqrt(n / (2.0 * math.pi * k * (n - k)))
 
 
-@_kernel
+@vectorised
 def _poisson_reached(k: int, u: float, mean: float) -> bool:
     """Return whether P(X <= k) >= u, from the tail that does not hold the mean."""
     if k + 1 <= mean:
@@ -217,7 +213,7 @@ def _poisson_reached(k: int, u: float, mean: float) -> bool:
     return total <= 1.0 - u
 
 
-@_kernel
+@vectorised
 def _binomial_reached(k: int, lower: float, upper: float, n: float, p: float, strictly: bool) -> bool:
     """Return whether P(X <= k) >= `lower`, or > if `strictly`, for p <= 1/2 and k < n; `upper` is 1 - `lower`."""
     odds = p / (1.0 - p)
@@ -240,7 +236,7 @@ def _binomial_reached(k: int, lower: float, upper: float, n: float, p: float, st
     return total < upper if strictly else total <= upper
 
 
-@_kernel
+@vectorised
 def _poisson_search(u: float, mean: float) -> tuple[int, int]:
     """Return the quantiles of `u` less and plus a margin, by adding up from zero."""
     term = math.exp(-mean)
@@ -259,7 +255,7 @@ def _poisson_search(u: float, mean: float) -> tuple[int, int]:
             return low, high
 
 
-@_kernel
+@vectorised
 def _binomial_search(u: float, n: float, p: float) -> tuple[int, int]:
     """Return the quantiles of `u` less and plus a margin, by adding up from zero."""
     odds = p / (1.0 - p)
@@ -279,7 +275,7 @@ def _binomial_search(u: float, n: float, p: float) -> tuple[int, int]:
             return low, high
 
 
-@_kernel
+@vectorised
 def poisson_quantile(u: float, mean: float) -> int:
     """Return the smallest k with P(X <= k) >= u, X Poisson.
 
@@ -316,7 +312,7 @@ def poisson_quantile(u: float, mean: float) -> int:
     return k
 
 
-@_kernel
+@vectorised
 def _smaller_half_quantile(u: float, n: float, p: float, mirrored: bool) -> int:
     """Return the smallest k with P(X <= k) >= u, or, `mirrored`, with P(X > k) < u; X binomial and p <= 1/2.
 
@@ -347,7 +343,7 @@ def _smaller_half_quantile(u: float, n: float, p: float, mirrored: bool) -> int:
     return k
 
 
-@_kernel
+@vectorised
 def binomial_quantile(u: float, n: int, p: float) -> int:
     """Return the smallest k with P(X <= k) >= u, X binomial.
 
@@ -375,19 +371,19 @@ def binomial_quantile(u: float, n: int, p: float) -> int:
     return n - _smaller_half_quantile(u, float(n), 1.0 - p, True)
 
 
-@_ufunc
+@elementwise
 def normal_quantiles(u: float) -> float:
     """`normal_quantile` over arrays of any shape."""
     return normal_quantile(u)
 
 
-@_ufunc
+@elementwise
 def poisson_quantiles(u: float, mean: float) -> int:
     """`poisson_quantile` over arrays that broadcast; int64."""
     return poisson_quantile(u, mean)
 
 
-@_ufunc
+@elementwise
 def binomial_quantiles(u: float, n: int, p: float) -> int:
     """`binomial_quantile` over arrays that broadcast; int64."""
     return binomial_quantile(u, n, p)

@@ -141,13 +141,13 @@ class Plan:
         return hashlib.sha256(self.canonical.encode()).hexdigest()
 
 
-def load(path: str | Path, *, overrides: Iterable[str] = ()) -> Plan:
+def load(path: str | Path | Document, *, overrides: Iterable[str] = ()) -> Plan:
     """Return the plan of a study file, or of a ``plan.json`` that a run has written.
 
     Parameters
     ----------
-    path : str or Path
-        A file, or the name of a shipped study such as ``studies/checkout-canary``.
+    path : str, Path or Document
+        A file, the name of a shipped study such as ``studies/checkout-canary``, or either as it has been read.
     overrides : iterable of str
         ``path=value`` each; a path that begins with ``scenarios.NAME.`` changes that scenario.
 
@@ -156,7 +156,7 @@ def load(path: str | Path, *, overrides: Iterable[str] = ()) -> Plan:
     FileErrors
         With every mistake of every file.
     """
-    document = read_document(shipped_path(path))
+    document = path if isinstance(path, Document) else read_document(shipped_path(path))
     if "plan" in document.data:
         study_document, scenarios = _from_plan(document)
     else:

@@ -10,13 +10,11 @@ with those one by one to a few units in the last place.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from simlab.compiled import vectorised
 from simlab.inverse import (
     CENTRE_BOTTOM,
     CENTRE_TOP,
@@ -34,7 +32,6 @@ from simlab.inverse import (
 
 Floats = NDArray[np.float64]
 
-_kernel: Callable[[Callable[..., Any]], Callable[..., Any]] = njit(cache=True, error_model="numpy")
 
 WORK = 5
 """Rows of room that a fill needs."""
@@ -52,7 +49,7 @@ _SMALL = 0.29  # largest chance whose logarithm needs no powers of two
 _MARGIN = 1e-12  # far above the rounding of a sum of some thirty probabilities
 
 
-@_kernel
+@vectorised
 def fill_exponentials(x: Floats, out: Floats, work: Floats) -> None:
     """Fill `out` with exp(x), x kept between -708 and 709: a power of two times a Taylor sum over less than ln(2) / 2."""
     bits = work[0].view(np.int64)
@@ -71,7 +68,7 @@ def fill_exponentials(x: Floats, out: Floats, work: Floats) -> None:
         out[at] *= work[0, at]
 
 
-@_kernel
+@vectorised
 def _log_of_area(v: float) -> float:
     """Return 2 artanh(v), the log of (1 + v) / (1 - v), by its series for |v| to 0.172: 3 - 2 sqrt(2), that of half an octave."""
     s = v * v
@@ -81,7 +78,7 @@ def _log_of_area(v: float) -> float:
     return 2.0 * v * (1.0 + s * (1 / 3 + s * series))
 
 
-@_kernel
+@vectorised
 def fill_logarithms(x: Floats, out: Floats, work: Floats) -> None:
     """Fill `out` with log(x) of normal positive numbers: of the power of two, and of the rest as an area tangent."""
     of_x, bits = x.view(np.int64), work[0].view(np.int64)
@@ -94,7 +91,7 @@ def fill_logarithms(x: Floats, out: Floats, work: Floats) -> None:
         out[at] = power * _LN2_HIGH + (_log_of_area((rest - 1.0) / (rest + 1.0)) + power * _LN2_LOW)
 
 
-@_kernel
+@vectorised
 def fill_normals(uniforms: Floats, out: Floats, work: Floats) -> None:
     """Fill `out` with `normal_quantile` of each: first as if all were in the centre, then one in seven once more."""
     for at in range(len(out)):
@@ -120,7 +117,7 @@ def fill_normals(uniforms: Floats, out: Floats, work: Floats) -> None:
         out[at] = normal_quantile(uniforms[at]) if far else math.copysign(found[number], uniforms[at] - 0.5)
 
 
-@_kernel
+@vectorised
 def fill_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) -> None:
     """Fill `out` with `poisson_quantile` of each uniform and mean.
 
@@ -141,7 +138,7 @@ def fill_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) -> 
             out[at] = poisson_quantile(uniforms[at], means[at])
 
 
-@_kernel
+@vectorised
 def fill_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats) -> None:
     """Fill `out` with `binomial_quantile` of each uniform, whole number of trials, and chance.
 
@@ -162,7 +159,7 @@ def fill_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Float
             out[at] = binomial_quantile(uniforms[at], int(trials[at]), chances[at])
 
 
-@_kernel
+@vectorised
 def _sum_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, steps: int) -> None:
     """Add probabilities up from zero."""
     term, total, doubt = work[1], work[2], work[4].view(np.int64)
@@ -183,7 +180,7 @@ def _sum_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, ste
         doubt[at] |= (out[at] == steps) | (not means[at] >= 0.0)
 
 
-@_kernel
+@vectorised
 def _sum_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats, steps: int) -> None:
     """Add probabilities up from zero."""
     term, total, odds, doubt = work[1], work[2], work[3], work[4].view(np.int64)
@@ -206,7 +203,7 @@ def _sum_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Float
         doubt[at] |= (out[at] == steps) | (not 0.0 <= chances[at] <= _SMALL) | (not trials[at] <= LARGEST)
 
 
-@_kernel
+@vectorised
 def _expand_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) -> None:
     """Take the expansion of `simlab.inverse`."""
     doubt = work[4].view(np.int64)
@@ -218,7 +215,7 @@ def _expand_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) 
         doubt[at] = (math.floor(x + error) != out[at]) | (abs(w) > EXPANSION_REACH) | (not EXPANSION_FROM <= mean <= LARGEST)
 
 
-@_kernel
+@vectorised
 def _expand_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats) -> None:
     """Take the expansion of `simlab.inverse`."""
     doubt = work[4].view(np.int64)
@@ -235,7 +232,7 @@ def _expand_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Fl
         out[at] = low
 
 
-@_kernel
+@vectorised
 def _added(sums: tuple[float, float, float, int], uniform: float, factor: float) -> tuple[float, float, float, int]:
     """Return the next probability, the CDF up to it, the steps of it under `uniform`, and whether one was too near to tell."""
     term, total, below, doubt = sums
@@ -245,7 +242,7 @@ def _added(sums: tuple[float, float, float, int], uniform: float, factor: float)
     return term, total + term, below, doubt
 
 
-@_kernel
+@vectorised
 def _steps(largest: float) -> int:
     """Return how many probabilities are added where the largest mean of a row is `largest`: under one draw in 500 wants more."""
     steps = int(largest + 3.0 * math.sqrt(largest) + 2.0)

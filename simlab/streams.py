@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from simlab.compiled import compiled, inlined
 from simlab.ticks import Span
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -27,7 +27,7 @@ def stream_key(seed: int, name: str) -> np.uint64:
     return np.uint64(int.from_bytes(digest, "little"))
 
 
-@njit(cache=True, inline="always")
+@inlined
 def mix(word: np.uint64) -> np.uint64:
     """Return the SplitMix64 finaliser of a 64-bit word."""
     word = (word ^ (word >> np.uint64(30))) * _FIRST
@@ -35,46 +35,46 @@ def mix(word: np.uint64) -> np.uint64:
     return word ^ (word >> np.uint64(31))
 
 
-@njit(cache=True, inline="always")
+@inlined
 def cell_key(key: np.uint64, tick: int, cell: int) -> np.uint64:
     """Return the key of one cell at one tick; `lane_uniform` then walks the lanes."""
     return mix(mix(key + np.uint64(tick) * _GOLDEN) + np.uint64(cell + 1) * _GOLDEN)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def lane_uniform(key: np.uint64, lane: int) -> float:
     """Return a uniform in the open interval (0, 1) with 52 random bits for one lane under a cell's key."""
     bits = mix(key + np.uint64(lane + 1) * _GOLDEN)
     return (np.float64(bits >> np.uint64(12)) + 0.5) * _TO_UNIT
 
 
-@njit(cache=True, inline="always")
+@inlined
 def numbered(key: np.uint64, number: int) -> np.uint64:
     """Return the key of one thing among those numbered under a key: a lane, a user, a visit."""
     return mix(key + np.uint64(number + 1) * _GOLDEN)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def word_uniform(word: np.uint64, key: np.uint64) -> float:
     """Return a uniform in the open interval (0, 1) for the thing whose key is `word`, in the stream `key`."""
     return (np.float64(mix(word + key) >> np.uint64(12)) + 0.5) * _TO_UNIT
 
 
-@njit(cache=True)
+@compiled
 def fill_uniforms(key: np.uint64, words: NDArray[np.uint64], out: NDArray[np.float64]) -> None:
     """Fill `out` with `word_uniform` of each word in the stream `key`."""
     for at in range(len(out)):
         out[at] = word_uniform(words[at], key)
 
 
-@njit(cache=True)
+@compiled
 def fill_lane_uniforms(key: np.uint64, first_lane: int, out: NDArray[np.float64]) -> None:
     """Fill `out` [lanes] with `lane_uniform` of consecutive lanes under a cell's key."""
     for index in range(len(out)):
         out[index] = lane_uniform(key, first_lane + index)
 
 
-@njit(cache=True)
+@compiled
 def _uniforms(key: np.uint64, tick: int, cell: int, lanes: NDArray[np.int64]) -> NDArray[np.float64]:
     base = cell_key(key, tick, cell)
     out = np.empty(lanes.size)

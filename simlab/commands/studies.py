@@ -58,6 +58,7 @@ def run(study: str, workers: int, block: int, precision: str | None, fresh: bool
 @click.option("--confidence", type=SHARE, default=0.95, show_default=True, help="With which the budget is kept everywhere.")
 @click.option("--lanes", type=click.IntRange(10, 10_000_000), help="Lanes to choose on, and as many to calibrate on.")
 @click.option("--policy", "policies", multiple=True, metavar="NAME", help="Tune this policy; all but references if not given.")
+@click.option("--references", is_flag=True, help="Tune references too.")
 @click.option("--try", "tries", multiple=True, metavar="PATH=[VALUE, ...]",
               help="Choose a setting, e.g. policies.NAME.guardrails.0.rule.cusum.k=[0.25, 0.5, 1].")  # fmt: skip
 @click.option("--likely", multiple=True, metavar="SCENARIO=WEIGHT", help="Compare mean harm by how likely it is, not the worst.")
@@ -69,15 +70,15 @@ def run(study: str, workers: int, block: int, precision: str | None, fresh: bool
 @override_option
 @as_json_option
 def tune(study: str, budget: float | None, confidence: float, lanes: int | None, policies: tuple[str, ...],
-         tries: tuple[str, ...], likely: tuple[str, ...], prices: tuple[float, float, float] | None, apply: bool, workers: int,
-         out: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:  # fmt: skip
+         references: bool, tries: tuple[str, ...], likely: tuple[str, ...], prices: tuple[float, float, float] | None,
+         apply: bool, workers: int, out: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:  # fmt: skip
     """Find for each policy of a STUDY the laxest thresholds that keep its false-alarm budget, and show what they change."""
     from simlab.files import atomic_write
     from simlab.output import append_log, point_latest, prepare, run_folder, write_tuning
     from simlab.plan import load
     from simlab.progress import shown_progress
     from simlab.report.tuning import print_tuning
-    from simlab.runner import Options
+    from simlab.runner import BLOCK_LANES, Options
     from simlab.shipped import shipped_path
     from simlab.tuned import Prices, TuneOptions
     from simlab.tuning import tune_plan
@@ -89,8 +90,12 @@ def tune(study: str, budget: float | None, confidence: float, lanes: int | None,
     unknown = sorted(set(policies) - {each.name for each in plan.study.policies})
     if unknown:
         raise SimlabError(f"the study has no policy {unknown[0]!r}")
+    if references:
+        policies = tuple(each.name for each in plan.study.policies)
     with shown_progress() as progress:
-        run_by = Options(workers=workers, progress=progress)
+        # A few lanes are work for every process too.
+        block = min(BLOCK_LANES, -(-(lanes or plan.study.lanes.start) // workers))
+        run_by = Options(workers=workers, block_lanes=block, progress=progress)
         priced = None if prices is None else Prices(*prices)
         options = TuneOptions(budget, confidence, lanes, policies, tries, run_by, dict(map(_weight, likely)), priced)
         result = tune_plan(plan, options)

@@ -20,8 +20,8 @@ pre-experiment data").
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from simlab.compiled import compiled, inlined
 from simlab.guardrails.contrast import CONTROL_SUM, SMALLER, TERMS, TREATMENT_SUM, VARIANCE, WEIGHT
 from simlab.guardrails.look import CONTROL, TREATMENT, Floats, UserSums
 
@@ -32,7 +32,7 @@ LEAST_GROWTH = 0.1
 _ROUNDING = 1e-12  # relative to the sums of squares: what residuals of equal values leave
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _residuals(arm: Floats, ratio: float) -> float:
     """Return the sum over users of (Y - R N)^2."""
     squares = arm[_TOTAL_2] + ratio * ratio * arm[_UNITS_2]
@@ -40,7 +40,7 @@ def _residuals(arm: Floats, ratio: float) -> float:
     return found if found > _ROUNDING * squares else 0.0
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _slope(treated: Floats, control: Floats, of_treated: float, of_control: float, together: bool) -> tuple[float, float]:
     """Return the slope of residuals on the covariate, over both arms or within them, and the sum of squares it leaves out."""
     along = treated[_X_TOTAL] - of_treated * treated[_X_UNITS] + control[_X_TOTAL] - of_control * control[_X_UNITS]
@@ -54,7 +54,7 @@ def _slope(treated: Floats, control: Floats, of_treated: float, of_control: floa
     return along / across, along * along / across
 
 
-@njit(cache=True)
+@compiled
 def _compared(treated: Floats, control: Floats, null_ratio: float, together: bool, adjusted: bool) -> tuple[float, float, float]:
     """Return 1 / Var(R_T - R_C), 0 where there is none yet, and both ratios, adjusted for the covariate if that is asked for."""
     if treated[_USERS] < 2.0 or control[_USERS] < 2.0 or treated[_UNITS] <= 0.0 or control[_UNITS] <= 0.0:
@@ -86,14 +86,14 @@ def _compared(treated: Floats, control: Floats, null_ratio: float, together: boo
     return (1.0 / variance if variance > 0.0 else 0.0), of_treated, of_control
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _adjusted(arm: Floats, ratio: float, slope: float) -> float:
     """Return by how much the sum of squares of residuals of an arm changes when `slope` times the covariate is taken out."""
     around = arm[_X_2] - arm[_X] ** 2 / arm[_USERS]
     return float(slope * (slope * around - 2.0 * (arm[_X_TOTAL] - ratio * arm[_X_UNITS])))
 
 
-@njit(cache=True)
+@compiled
 def _add(sums: Floats, sign: float, null_ratio: float, together: bool, adjusted: bool, out: Floats) -> None:
     _, parts, streams, _, lanes = sums.shape
     for part in range(parts):

@@ -9,8 +9,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from simlab.compiled import inlined, vectorised
 from simlab.guardrails.look import CONTROL, TREATMENT, Bools, Floats, Sums
 
 TREATMENT_SUM, CONTROL_SUM, VARIANCE, WEIGHT, SMALLER = range(5)
@@ -41,14 +41,14 @@ class Compared(NamedTuple):
     skipped: Bools
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _variance(n: float, total: float, squares: float) -> float:
     """Return the variance with n - 1 in the denominator; what rounding leaves of equal values is none."""
     distances = squares - total * total / n
     return distances / max(n - 1.0, 1.0) if distances > _ROUNDING * squares else 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@vectorised
 def _contrast(observations: Floats, total: Floats, squares: Floats, null_ratio: float, together: bool, out: Floats) -> None:
     parts, streams, _, lanes = observations.shape
     smaller = np.empty((2, lanes))
@@ -100,7 +100,7 @@ def contrast(sums: Sums, *, null_ratio: float, together: bool) -> Floats:
     return out
 
 
-@njit(cache=True, error_model="numpy")
+@vectorised
 def _standardise(
     terms: Floats, taken: Bools, thin: Bools, of_control: float, of_weight: float, sign: Floats,
     value: Floats, information: Floats, valid: Bools, even: Bools, skipped: Bools,

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from simlab.compiled import compiled
 from simlab.guardrails.look import Bools, Floats, Integers, Reached
 
 NOT_REACHED = -1
@@ -107,7 +107,7 @@ class Ladder:
         return Passages(time, end, ~found | (self.worse[record] >= each))
 
 
-@njit(cache=True)
+@compiled
 def _first_at_least(starts: Integers, statistics: Floats, thresholds: Floats) -> Integers:
     """Return the index of each lane's first record at or above each threshold, -1 if there is none, by bisection."""
     count, lanes = thresholds.shape
@@ -125,7 +125,7 @@ def _first_at_least(starts: Integers, statistics: Floats, thresholds: Floats) ->
     return found
 
 
-@njit(cache=True)
+@compiled
 def _rise(
     statistic: Floats,
     worse: Bools,

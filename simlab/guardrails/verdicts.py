@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from simlab.compiled import compiled
 from simlab.guardrails.look import ALARM, OK, Bools, Floats, Integers
 
 Codes = NDArray[np.int8]
@@ -50,7 +50,7 @@ class Verdict(NamedTuple):
     thin: Bools
 
 
-@njit(cache=True)
+@compiled
 def _settle(
     new: Floats, new_worse: Bools, last: Floats, last_worse: Bools, last_observed: Bools,
     valid: Bools, skipped: Bools, even: Bools, missing: Bools, learns: bool,
@@ -111,7 +111,7 @@ def settle(
     return settled, bool(_settle(*given, *settled))
 
 
-@njit(cache=True)
+@compiled
 def _decide(
     statistic: Floats, worse: Bools, unknown: Bools, skipped: Bools, retired: Bools, threshold: Floats, reading: np.int8,
     code: Codes, points: Bools, largest: Floats, unclear: Bools, thin: Bools,
@@ -166,7 +166,7 @@ def decide(
     return verdict
 
 
-@njit(cache=True)
+@compiled
 def count_looks(over: Bools, unknown: Bools, skipped: Bools, retired: Bools, counts: Integers) -> None:
     """Add one look to `counts` [`COUNTED`, lanes] of the lanes where the watch is not over."""
     for lane in range(len(over)):

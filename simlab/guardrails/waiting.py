@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from simlab.compiled import compiled
 from simlab.guardrails.look import Bools, Floats
 
 
@@ -41,7 +41,7 @@ class Portion(NamedTuple):
     thin: Bools
 
 
-@njit(cache=True)
+@compiled
 def _gather(new: Floats, waiting: Floats, terms: Floats, finite: Bools) -> None:
     each, streams, lanes = new.shape
     for stream in range(streams):
@@ -63,7 +63,7 @@ def gather(new: Floats, waiting: Floats) -> Gathered:
     return gathered
 
 
-@njit(cache=True)
+@compiled
 def _portion(
     terms: Floats, some: Bools, enough: Bools, open_lanes: Bools, begun: bool, waiting: Floats, taken: Bools, thin: Bools
 ) -> None:

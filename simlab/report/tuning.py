@@ -75,16 +75,18 @@ def _shown(estimate: Estimate | None) -> str:
 
 
 def frontier_figure(result: TuneResult) -> str:
-    """Return false alarms against users harmed as SVG, one panel a scenario, with both intervals of every point."""
+    """Return false alarms against users harmed as SVG, and beside it the harm of all rules at the budget; a row a scenario."""
     scenarios = list(dict.fromkeys(point.scenario for point in result.frontier))
+    policies = list(dict.fromkeys(point.policy for point in result.frontier))
 
     def draw() -> object:
-        figure = new_figure(2.9 * len(scenarios) + 0.3)
-        panels = figure.subplots(len(scenarios), 1, squeeze=False)
-        for axes, scenario in zip(panels[:, 0], scenarios, strict=True):
+        figure = new_figure(max(2.9, 0.9 + 0.19 * len(policies)) * len(scenarios) + 0.3)
+        rows = figure.subplots(len(scenarios), 2, squeeze=False, width_ratios=[3, 2])
+        for (lines, ranking), scenario in zip(rows, scenarios, strict=True):
             points = [point for point in result.frontier if point.scenario == scenario]
-            draw_frontier(axes, points, budget=result.budget)
-            axes.set_title(printable(scenario))
+            draw_frontier(lines, points, budget=result.budget)
+            draw_ranking(ranking, points)
+            lines.set_title(printable(scenario))
         return figure
 
     return draw_svg("frontier", draw)  # type: ignore[arg-type]
@@ -92,9 +94,7 @@ def frontier_figure(result: TuneResult) -> str:
 
 def draw_frontier(axes: Axes, points: list[FrontierPoint], *, budget: float) -> None:
     """Draw the frontier of each policy of one scenario; filled is the chosen setting, a cross today's."""
-    policies = list(dict.fromkeys(point.policy for point in points))
-    for number, policy in enumerate(policies):
-        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+    for policy, colour, marker in _drawn(points):
         mine = sorted((point for point in points if point.policy == policy), key=lambda point: point.false_alarms.value)
         line = [point for point in mine if point.kind != "today"]
         axes.plot(*_values(line), color=colour, linewidth=1)
@@ -110,15 +110,45 @@ def draw_frontier(axes: Axes, points: list[FrontierPoint], *, budget: float) -> 
                     linestyle="none",
                     marker="x" if kind == "today" else marker,
                     markerfacecolor=filled,
-                    markersize=8 if kind == "today" else 6,
-                    label=printable(policy) if kind == "chosen" else None,
+                    markersize=7 if kind == "today" else 5,
                 )
     axes.axvline(100 * budget, color=INK, linewidth=0.8, linestyle=":")
-    axes.set_xlabel("false alarms, % of harmless rollouts; filled: chosen, cross: today's setting, dotted: the budget")
+    axes.set_xlabel("false alarms, % of harmless rollouts; dotted: the budget")
     axes.set_ylabel("users harmed, mean")
     axes.set_ylim(bottom=0)
+    # A rule that is of no use today would leave the others no room.
+    axes.set_xlim(0, min(100.0, max(800 * budget, *(100 * point.false_alarms.high for point in points if point.kind != "today"))))
+
+
+def draw_ranking(axes: Axes, points: list[FrontierPoint]) -> None:
+    """Draw users harmed of each policy at the chosen setting, the least on top, and at today's; the names are the legend."""
+    drawn = {policy: (colour, marker) for policy, colour, marker in _drawn(points)}
+    chosen = sorted((point for point in points if point.kind == "chosen"), key=lambda point: -point.users_harmed.value)
+    places = {point.policy: place for place, point in enumerate(chosen)}
+    for point in points:
+        if point.kind == "other" or point.policy not in places:
+            continue
+        colour, marker = drawn[point.policy]
+        today = point.kind == "today"
+        axes.errorbar(
+            [point.users_harmed.value],
+            [places[point.policy]],
+            xerr=_bars([point.users_harmed]),
+            color=colour,
+            elinewidth=0.7,
+            marker="x" if today else marker,
+            markersize=7 if today else 5,
+        )
+    axes.set_yticks(range(len(chosen)), [printable(point.policy) for point in chosen])
+    axes.yaxis.tick_right()
     axes.set_xlim(left=0)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.set_xlabel("users harmed, mean, at the budget; cross: today")
+
+
+def _drawn(points: list[FrontierPoint]) -> list[tuple[str, str, str]]:
+    """Return each policy with its colour and marker; there are as many pairs as the product of both."""
+    policies = dict.fromkeys(point.policy for point in points)
+    return [(policy, COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)]) for n, policy in enumerate(policies)]
 
 
 def _values(points: list[FrontierPoint]) -> tuple[list[float], list[float]]:

@@ -17,7 +17,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import gammaincinv, ndtr
 
 from simlab.guardrails.look import COVARIATE_TERMS, USER_TERMS, Bools, Floats, Integers, Sums
 from simlab.guardrails.rule import Rule, Takes
@@ -161,6 +160,8 @@ class AggregateWorld:
 
     def _lasting(self, name: str, shape: Floats) -> Floats:
         """Return gamma draws of mean 1 and the given shapes [cells], one for each cell and lane."""
+        from scipy.special import gammaincinv
+
         key = self.key(name)
         uniform = np.stack([uniforms(key, 0, self.lanes, cell=cell) for cell in range(shape.size)])
         return np.asarray(gammaincinv(shape.reshape(-1, 1), uniform) / shape.reshape(-1, 1))
@@ -336,6 +337,8 @@ class AggregatePath:
     def _harm_duration(
         self, clock: HarmClock, metric: DurationMetric, tick: int, dose: Floats, given: Sums, *, first_segment: int
     ) -> _Harmed:
+        from scipy.special import ndtr
+
         harm = clock.harm
         times = 1.0 + ((harm.times or 1.0) - 1.0) * dose
         plus = (harm.add.value if harm.add is not None else 0.0) * dose

@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from simlab.compiled import compiled
 from simlab.guardrails.look import CONTROL, OUTSIDE, TREATMENT, Floats, Integers
 from simlab.inverse import binomial_quantile
 from simlab.rows import WORK, fill_binomials, fill_exponentials, fill_normals, fill_poisson
 from simlab.streams import cell_key, fill_lane_uniforms, lane_uniform
 
 
-@njit(cache=True)
+@compiled
 def draw_requests(key: np.uint64, tick: int, first_lane: int, mean: Floats, activity: Floats, requests: Floats) -> None:
     """Fill `requests` [cells, lanes] with Poisson(`mean` [cells] times `activity` [cells, lanes])."""
     cells, lanes = requests.shape
@@ -29,7 +29,7 @@ def draw_requests(key: np.uint64, tick: int, first_lane: int, mean: Floats, acti
         fill_poisson(uniform, expected, requests[cell], work)
 
 
-@njit(cache=True)
+@compiled
 def draw_events(
     key: np.uint64, tick: int, first_lane: int, chance: float, effect: Floats, requests: Floats, events: Floats
 ) -> None:
@@ -43,7 +43,7 @@ def draw_events(
         fill_binomials(uniform, requests[cell], chances, events[cell], work)
 
 
-@njit(cache=True)
+@compiled
 def _pair_of(n: float, w: float) -> tuple[float, float, float, float]:
     """Return the log-scale parameters of (S, D) of `draw_durations` for n requests; `w` is exp(sigma^2)."""
     spread = w - 1
@@ -57,7 +57,7 @@ def _pair_of(n: float, w: float) -> tuple[float, float, float, float]:
     return of_total, slope, math.sqrt(max(0.0, of_deviation - slope * slope)), of_deviation
 
 
-@njit(cache=True)
+@compiled
 def duration_table(sigma: float, largest: int) -> Floats:
     """Return what `draw_durations` needs for each number of requests up to `largest`, float64[largest + 1, 4]."""
     table = np.zeros((largest + 1, 4))
@@ -66,12 +66,12 @@ def duration_table(sigma: float, largest: int) -> Floats:
     return table
 
 
-@njit(cache=True)
+@compiled
 def _tabled(table: Floats, row: int) -> tuple[float, float, float, float]:
     return table[row, 0], table[row, 1], table[row, 2], table[row, 3]
 
 
-@njit(cache=True)
+@compiled
 def draw_durations(
     keys: tuple[np.uint64, np.uint64],
     tick: int,
@@ -117,7 +117,7 @@ def draw_durations(
             squares[cell, lane] = whole * whole / max(n, 1.0) + deviation * squares[cell, lane]
 
 
-@njit(cache=True)
+@compiled
 def thin(key: np.uint64, tick: int, first_cell: int, first_lane: int, trials: Floats, chance: Floats, out: Floats) -> None:
     """Fill `out` [cells, lanes] with Binomial(trials, `chance` [cells, lanes]); zero chance in all lanes costs nothing."""
     cells, lanes = trials.shape
@@ -130,7 +130,7 @@ def thin(key: np.uint64, tick: int, first_cell: int, first_lane: int, trials: Fl
             out[cell] = 0.0
 
 
-@njit(cache=True)
+@compiled
 def sum_arms(values: Floats, treated: Integers, control_from: Integers, out: Floats) -> None:
     """Add `values` [segments, strata, lanes] up to `out` [segments, arms, lanes], by each lane's own allocation."""
     segments, strata, lanes = values.shape
@@ -154,7 +154,7 @@ def sum_arms(values: Floats, treated: Integers, control_from: Integers, out: Flo
                 out[segment, OUTSIDE, lane] += 0.0 if here | there else value
 
 
-@njit(cache=True)
+@compiled
 def add_treated(values: Floats, treated: Integers, out: Floats) -> None:
     """Add `values` [segments, strata, lanes] of treated strata to `out` of the same shape."""
     segments, strata, lanes = values.shape
@@ -164,7 +164,7 @@ def add_treated(values: Floats, treated: Integers, out: Floats) -> None:
                 out[segment, stratum, lane] += values[segment, stratum, lane] if stratum < treated[lane] else 0.0
 
 
-@njit(cache=True)
+@compiled
 def draw_first_seen(
     key: np.uint64,
     tick: int,
@@ -210,13 +210,13 @@ def draw_first_seen(
                 out[cohort[stratum], segment, TREATMENT if stratum < treated[lane] else CONTROL, lane] += new[lane]
 
 
-@njit(cache=True)
+@compiled
 def _seen_by(expected: float, users: float, gamma: float) -> float:
     """Return how many users are to have been seen after so many expected requests."""
     return -users * math.expm1(-gamma * math.log1p(expected / (gamma * users)))
 
 
-@njit(cache=True)
+@compiled
 def occupancy(events: float, users: float, gamma: float) -> tuple[float, float]:
     """Return mean and variance of how many of `users` have any of one or more `events`, falling on them by gamma activity.
 
@@ -240,13 +240,13 @@ def occupancy(events: float, users: float, gamma: float) -> tuple[float, float]:
     return -users * math.expm1(log_none), max(0.0, users * (none - none * none) + users * (users - 1) * both)
 
 
-@njit(cache=True)
+@compiled
 def _log_unhit(weight: float, part: float, events: float) -> float:
     """Return the log of the probability that a part of an urn's weight is not hit."""
     return math.lgamma(weight - part + events) - math.lgamma(weight - part) + math.lgamma(weight) - math.lgamma(weight + events)
 
 
-@njit(cache=True)
+@compiled
 def _binomial_like(uniform: float, mean: float, variance: float, most: int) -> int:
     """Return the quantile of the binomial law on at most `most` with a mean and, where there is one, a variance."""
     if mean <= 0.0 or most <= 0:
@@ -257,7 +257,7 @@ def _binomial_like(uniform: float, mean: float, variance: float, most: int) -> i
     return binomial_quantile(uniform, trials, min(1.0, mean / trials))
 
 
-@njit(cache=True)
+@compiled
 def distinct_users(key: np.uint64, first_lane: int, events: Floats, users: Floats, gamma: float) -> Floats:
     """Return how many different users the events fell on, float64[lanes].
 

@@ -10,9 +10,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from simlab.compiled import compiled, inlined
 from simlab.guardrails.look import Floats, Integers
 from simlab.inverse import normal_quantile
 from simlab.streams import numbered, word_uniform
@@ -48,7 +48,7 @@ class Population(NamedTuple):
         return self.upto[:, self.first[1:] - 1]
 
 
-@njit(cache=True)
+@compiled
 def gamma_variate(word: np.uint64, shape: float) -> float:
     """Return a gamma variate of mean `shape` for the thing whose key is `word` (Marsaglia & Tsang 2000, boosted below 1)."""
     boosted = shape if shape >= 1.0 else shape + 1.0
@@ -67,7 +67,7 @@ def gamma_variate(word: np.uint64, shape: float) -> float:
     return float(d * v * boost)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def effect_of(person: np.uint64, key: np.uint64, cv: float) -> float:
     """Return a person's effect on one metric: gamma, of mean 1 and coefficient of variation `cv`."""
     if cv < NO_SPREAD:
@@ -76,7 +76,7 @@ def effect_of(person: np.uint64, key: np.uint64, cv: float) -> float:
     return gamma_variate(numbered(person + key, 0), shape) / shape
 
 
-@njit(cache=True)
+@compiled
 def _populate(key: np.uint64, first_lane: int, gamma: float, first: Integers, upto: Floats, guide: Seats) -> None:
     for lane in range(upto.shape[0]):
         of_lane = numbered(key, first_lane + lane)
@@ -113,7 +113,7 @@ def population(key: np.uint64, first_lane: int, lanes: int, *, sizes: Integers, 
     return Population(first, upto, guide)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def person_of(of_lane: np.uint64, lives: np.uint64, stay: int, tick: int, seat: int) -> tuple[np.uint64, int]:
     """Return the key of who sits in a seat of the lane with the key `of_lane` at a tick, and how many have sat there before."""
     of_seat = numbered(of_lane, seat)
@@ -123,7 +123,7 @@ def person_of(of_lane: np.uint64, lives: np.uint64, stay: int, tick: int, seat: 
     return numbered(of_seat, life), life
 
 
-@njit(cache=True)
+@compiled
 def first_people(people: np.uint64, lane: int, out: Words) -> None:
     """Fill `out` with the keys of those who sit in a lane's first seats at first."""
     of_lane = numbered(people, lane)

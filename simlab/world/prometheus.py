@@ -7,14 +7,10 @@ are recognised by their taking a nonsense for it, and asked only if they were st
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
-from urllib.request import Request, urlopen
 
 import numpy as np
 
@@ -194,6 +190,12 @@ class _Answer(NamedTuple):
 
 
 def _get(server: Prometheus, path: str, parameters: Mapping[str, str]) -> _Answer:
+    # Here, since most files ask no server, and what speaks to one takes its time to import.
+    from http.client import HTTPException
+    from urllib.error import HTTPError, URLError
+    from urllib.parse import urlencode
+    from urllib.request import Request, urlopen
+
     address = f"{server.url.rstrip('/')}/api/v1/{path}?{urlencode(parameters)}"
     what = f"{server.url}: {parameters.get('query', path)}"
     try:
@@ -210,6 +212,6 @@ def _get(server: Prometheus, path: str, parameters: Mapping[str, str]) -> _Answe
         raise RecordingError(f"{what}: no answer within {server.timeout / 1000:g} s") from None
     except URLError as error:
         raise RecordingError(f"{server.url}: cannot be reached: {error.reason}") from None
-    except (http.client.HTTPException, OSError, ValueError, KeyError, TypeError) as error:
+    except (HTTPException, OSError, ValueError, KeyError, TypeError) as error:
         raise RecordingError(f"{what}: the answer is not whole or not what it should be: {error!r}") from None
     return _Answer(held, "")

@@ -88,7 +88,7 @@ def strata_of(rollout: Rollout) -> Strata:
     exposures = [step.expose for step in rollout.steps]
     begins = [control_begins(exposed, rollout.control) for exposed in exposures]
     # Rounding joins cuts that are the same number but for the last bit, such as 0.9 and 1 - 0.1.
-    cuts = np.unique(np.round([0.0, *exposures, *begins, 1.0], 12))
+    cuts = np.array(sorted(set(np.round([0.0, *exposures, *begins, 1.0], 12).tolist())))
     treated = np.searchsorted(cuts, np.round([0.0, *exposures], 12))
     control_from = np.searchsorted(cuts, np.round([1.0, *begins], 12))
     shares = np.stack([cuts[treated], 1.0 - cuts[control_from]], axis=1)

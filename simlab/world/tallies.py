@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from simlab.compiled import compiled
 from simlab.guardrails.look import BUCKETS, CONTROL, LOWEST, OUTSIDE, PER_DECADE, TREATMENT, USER_TERMS, Bools, Floats, Integers
 from simlab.inverse import poisson_quantile
 from simlab.streams import word_uniform
@@ -23,7 +23,7 @@ ASSIGNED, SEEN, EXPOSED, HARMED = np.uint8(1), np.uint8(2), np.uint8(4), np.uint
 """What has happened to a user on one path: came after being assigned, was reported after that, was exposed, was harmed."""
 
 
-@njit(cache=True)
+@compiled
 def arms_of(begins: Integers, stratum: Small, treated: Integers, control_from: Integers, arm: Small) -> None:
     """Fill `arm` [requests] from each lane's own allocation."""
     # Added up without a branch, which no processor could foretell.
@@ -33,7 +33,7 @@ def arms_of(begins: Integers, stratum: Small, treated: Integers, control_from: I
             arm[at] = TREATMENT + untreated * (OUTSIDE - TREATMENT) + (untreated & in_control) * (CONTROL - OUTSIDE)
 
 
-@njit(cache=True)
+@compiled
 def meet(begins: Integers, seat: Seats, life: Seats, arm: Small, bits: Bits, lives: Seats, exposed: Floats, first: Bools) -> None:
     """Fill `first` [requests]: the first of a user since a step assigned them; mark and count the newly exposed."""
     stays = lives.shape[1] > 0
@@ -51,7 +51,7 @@ def meet(begins: Integers, seat: Seats, life: Seats, arm: Small, bits: Bits, liv
             exposed[lane] += newly
 
 
-@njit(cache=True)
+@compiled
 def report(begins: Integers, seat: Seats, arm: Small, weight: Bits, bits: Bits, first: Bools) -> None:
     """Fill `first` [requests]: the first one of a user that is reported since a step assigned them."""
     for lane in range(len(begins) - 1):
@@ -61,7 +61,7 @@ def report(begins: Integers, seat: Seats, arm: Small, weight: Bits, bits: Bits, 
                 bits[lane, seat[at]] |= SEEN
 
 
-@njit(cache=True)
+@compiled
 def count_first(
     begins: Integers, first: Integers, segment: Small, stratum: Small, arm: Small, cohort: Integers, out: Floats
 ) -> None:  # fmt: skip
@@ -73,7 +73,7 @@ def count_first(
         out[cohort[stratum[at]], segment[at], arm[at], lane] += 1.0
 
 
-@njit(cache=True)
+@compiled
 def doses_of(begins: Integers, segment: Small, stratum: Small, dose: Floats, only: int, out: Floats) -> None:
     """Fill `out` [requests] with `dose` [strata, lanes], in the segment `only` or in all of them if that is -1."""
     for lane in range(len(begins) - 1):
@@ -81,7 +81,7 @@ def doses_of(begins: Integers, segment: Small, stratum: Small, dose: Floats, onl
             out[at] = dose[stratum[at], lane] if only < 0 or segment[at] == only else 0.0
 
 
-@njit(cache=True)
+@compiled
 def count_harmed(
     begins: Integers, seat: Seats, stratum: Small, treated: Integers, counted: Bools, worse: Bools, gained: Floats,
     bits: Bits, users: Floats, units: Floats,
@@ -97,7 +97,7 @@ def count_harmed(
                 users[lane] += 1.0
 
 
-@njit(cache=True)
+@compiled
 def more_events(key: np.uint64, chance: float, unit: Words, dose: Floats, value: Floats) -> None:
     """Turn units without an event into events with probability `chance` times the dose."""
     for at in range(len(value)):
@@ -105,7 +105,7 @@ def more_events(key: np.uint64, chance: float, unit: Words, dose: Floats, value:
             value[at] = 1.0
 
 
-@njit(cache=True)
+@compiled
 def fewer_events(key: np.uint64, chance: float, unit: Words, dose: Floats, value: Floats) -> None:
     """Take each single event, or each of a number of events, away with probability `chance` times the dose."""
     for at in range(len(value)):
@@ -115,7 +115,7 @@ def fewer_events(key: np.uint64, chance: float, unit: Words, dose: Floats, value
                     value[at] -= 1.0
 
 
-@njit(cache=True)
+@compiled
 def more_counts(
     key: np.uint64, effect: np.uint64, mean: float, cv: float, unit: Words, person: Words, dose: Floats, value: Floats
 ) -> None:
@@ -126,7 +126,7 @@ def more_counts(
             value[at] += poisson_quantile(word_uniform(unit[at], key), rate)
 
 
-@njit(cache=True)
+@compiled
 def lose(keys: tuple[np.uint64, np.uint64], loss: Floats, twice: float, request: Words, arm: Small, weight: Bits) -> None:
     """Set the `weight` [requests] of what telemetry loses, with probability `loss` [arms], to 0, and of what comes twice to 2."""
     for at in range(len(weight)):
@@ -136,7 +136,7 @@ def lose(keys: tuple[np.uint64, np.uint64], loss: Floats, twice: float, request:
             weight[at] = 2
 
 
-@njit(cache=True)
+@compiled
 def drop(key: np.uint64, effect: np.uint64, share: float, cv: float, person: Words, dose: Floats, arm: Small) -> None:
     """Take people out of the data of treatment, each with probability `share` times the personal effect and the dose."""
     for at in range(len(arm)):
@@ -147,7 +147,7 @@ def drop(key: np.uint64, effect: np.uint64, share: float, cv: float, person: Wor
             arm[at] = OUTSIDE
 
 
-@njit(cache=True)
+@compiled
 def swap(key: np.uint64, share: float, request: Words, arm: Small) -> None:
     """Tell requests of the other arm with probability `share`."""
     for at in range(len(arm)):
@@ -155,7 +155,7 @@ def swap(key: np.uint64, share: float, request: Words, arm: Small) -> None:
             arm[at] = CONTROL if arm[at] == TREATMENT else TREATMENT
 
 
-@njit(cache=True)
+@compiled
 def tally_units(begins: Integers, segment: Small, arm: Small, counted: Bools, weight: Bits, observations: Floats) -> None:
     """Add the units that are reported to `observations` [segments, arms, lanes]."""
     for lane in range(len(begins) - 1):
@@ -164,7 +164,7 @@ def tally_units(begins: Integers, segment: Small, arm: Small, counted: Bools, we
                 observations[segment[at], arm[at], lane] += float(weight[at])
 
 
-@njit(cache=True)
+@compiled
 def tally(
     begins: Integers, segment: Small, arm: Small, counted: Bools, weight: Bits, value: Floats, total: Floats, squares: Floats
 ) -> None:  # fmt: skip
@@ -179,7 +179,7 @@ def tally(
                     squares[segment[at], arm[at], lane] += each * value[at]
 
 
-@njit(cache=True)
+@compiled
 def tally_users(
     begins: Integers, seat: Seats, life: Seats, segment: Small, arm: Small, counted: Bools, weight: Bits, value: Floats,
     allocation: Integers, since: Seats, held: Floats, before: Floats, out: Floats,
@@ -225,7 +225,7 @@ def tally_users(
             held[1, lane, who] = n + more_n
 
 
-@njit(cache=True)
+@compiled
 def tally_before(
     begins: Integers, seat: Seats, counted: Bools, weight: Bits, value: Floats, begun: Bools, before: Floats
 ) -> None:  # fmt: skip
@@ -239,7 +239,7 @@ def tally_before(
                 before[1, lane, seat[at]] += float(weight[at])
 
 
-@njit(cache=True)
+@compiled
 def tally_buckets(begins: Integers, segment: Small, arm: Small, weight: Bits, value: Floats, out: Floats) -> None:
     """Add what is reported to `out` [buckets, segments, arms, lanes] by fixed logarithmic buckets."""
     for lane in range(len(begins) - 1):

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from simlab.compiled import compiled, vectorised
 from simlab.guardrails.look import Bools, Floats, Integers
 from simlab.inverse import normal_quantile, poisson_quantile
 from simlab.metrics import Metric
@@ -79,7 +79,7 @@ class Keys(NamedTuple):
     bucket: np.uint64
 
 
-@njit(cache=True)
+@compiled
 def _count(key: np.uint64, tick: int, first_lane: int, mean: Floats, counts: Integers) -> None:
     """Fill `counts` [lanes, groups] with Poisson(`mean` [lanes, groups])."""
     lanes, groups = counts.shape
@@ -90,13 +90,13 @@ def _count(key: np.uint64, tick: int, first_lane: int, mean: Floats, counts: Int
             counts[lane, group] = poisson_quantile(uniform, mean[lane, group])
 
 
-@njit(cache=True)
+@compiled
 def _pages(key: np.uint64, words: Words, mean: float, out: Integers) -> None:
     for index in range(len(words)):
         out[index] = 1 + poisson_quantile(word_uniform(words[index], key), mean - 1.0)
 
 
-@njit(cache=True)
+@compiled
 def _words(key: np.uint64, tick: int, first_lane: int, counts: Integers, request: Words, after: Words) -> None:
     """Fill `request` with the keys of visits, and `after` [lanes, groups] with that of the one that would have come next."""
     lanes, groups = counts.shape
@@ -110,7 +110,7 @@ def _words(key: np.uint64, tick: int, first_lane: int, counts: Integers, request
             after[lane, group] = numbered(base, counts[lane, group])
 
 
-@njit(cache=True, error_model="numpy")
+@vectorised
 def _seats(
     counts: Integers, gap: Floats, after: Floats, population: Population, bots: Integers, seat: Seats,
     in_segment: NDArray[np.int8],
@@ -143,7 +143,7 @@ def _seats(
                 at += 1
 
 
-@njit(cache=True)
+@compiled
 def _people(
     keys: Keys, tick: int, first_lane: int, begins: Integers, seat: Seats, stay: int, life: Seats, person: Words
 ) -> None:  # fmt: skip
@@ -238,14 +238,14 @@ def draw_visits(
     )
 
 
-@njit(cache=True)
+@compiled
 def effects_of_people(key: np.uint64, cv: float, person: Words, effect: Floats) -> None:
     """Fill `effect` [requests] with the personal effects of who made them."""
     for index in range(len(effect)):
         effect[index] = effect_of(person[index], key, cv)
 
 
-@njit(cache=True)
+@compiled
 def effects_of_seats(people: np.uint64, key: np.uint64, cv: float, first_lane: int, effect: Floats) -> None:
     """Fill `effect` [lanes, seats] with the personal effects of those who sit there for good."""
     lanes, seats = effect.shape
@@ -256,7 +256,7 @@ def effects_of_seats(people: np.uint64, key: np.uint64, cv: float, first_lane: i
             effect[lane, seat] = effect_of(person, key, cv)
 
 
-@njit(cache=True)
+@compiled
 def gather(begins: Integers, seat: Seats, held: Floats, effect: Floats) -> None:
     """Fill `effect` [requests] from what is held by [lanes, seats]."""
     for lane in range(len(begins) - 1):
@@ -264,21 +264,21 @@ def gather(begins: Integers, seat: Seats, held: Floats, effect: Floats) -> None:
             effect[at] = held[lane, seat[at]]
 
 
-@njit(cache=True)
+@compiled
 def draw_proportion(key: np.uint64, chance: float, effect: Floats, unit: Words, value: Floats) -> None:
     """Fill `value` with events of probability `chance` times the personal effect, at most 1."""
     for index in range(len(value)):
         value[index] = word_uniform(unit[index], key) < chance * effect[index]
 
 
-@njit(cache=True)
+@compiled
 def draw_count(key: np.uint64, mean: float, effect: Floats, unit: Words, value: Floats) -> None:
     """Fill `value` with Poisson numbers around `mean` times the personal effect."""
     for index in range(len(value)):
         value[index] = poisson_quantile(word_uniform(unit[index], key), mean * effect[index])
 
 
-@njit(cache=True)
+@compiled
 def draw_amount(
     keys: tuple[np.uint64, np.uint64],
     some: float,
@@ -297,7 +297,7 @@ def draw_amount(
             value[index] = min(amount, cap)
 
 
-@njit(cache=True)
+@compiled
 def draw_duration(key: np.uint64, mu: float, sigma: float, unit: Words, value: Floats) -> None:
     """Fill `value` with log-normal durations, piece by piece, so that each stays in the processor's cache."""
     uniform, normal, work = np.empty(_PIECE), np.empty(_PIECE), np.empty((WORK, _PIECE))

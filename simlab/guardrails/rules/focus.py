@@ -12,8 +12,8 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from annotated_types import Gt
-from numba import njit
 
+from simlab.compiled import compiled
 from simlab.guardrails.look import Floats, Integers
 from simlab.guardrails.rule import Observation, Step, Takes
 from simlab.settings import settings
@@ -63,7 +63,7 @@ class FocusState(NamedTuple):
     falls: Hull | None
 
 
-@njit(cache=True)
+@compiled
 def _bends_up(at: Floats, total: Floats, last: int, looks: float, sums: float) -> bool:
     """Say whether the hull that ends in the corner `last` still bends upward there with a new point after it."""
     if last == 0:
@@ -72,7 +72,7 @@ def _bends_up(at: Floats, total: Floats, last: int, looks: float, sums: float) -
     return bool((sums - total[last]) * (at[last] - at[last - 1]) > before)
 
 
-@njit(cache=True)
+@compiled
 def _worth(at: Floats, total: Floats, index: int) -> float:
     """Return the most that the log likelihood ratio can lose without an inner corner k between a and b.
 
@@ -86,7 +86,7 @@ def _worth(at: Floats, total: Floats, index: int) -> float:
     return float(2.0 * slope * (after - slope) * (at[index + 1] - at[index]))
 
 
-@njit(cache=True)
+@compiled
 def _least_missed(at: Floats, total: Floats) -> int:
     """Return the inner corner without which the log likelihood ratio can lose least."""
     best, least = 1, np.inf
@@ -97,7 +97,7 @@ def _least_missed(at: Floats, total: Floats) -> int:
     return best
 
 
-@njit(cache=True)
+@compiled
 def _bend(at: Floats, total: Floats, count: int, looks: float, sums: float) -> int:
     """Return how many corners stay on the hull of one lane with the change point after `looks` looks behind them."""
     while count > 0 and not _bends_up(at, total, count - 1, looks, sums):
@@ -105,7 +105,7 @@ def _bend(at: Floats, total: Floats, count: int, looks: float, sums: float) -> i
     return count
 
 
-@njit(cache=True)
+@compiled
 def _give_up(at: Floats, total: Floats) -> float:
     """Take the corner that will be missed least off a full hull, in place; return the most that this can lose."""
     gone = _least_missed(at, total)
@@ -115,7 +115,7 @@ def _give_up(at: Floats, total: Floats) -> float:
     return worth
 
 
-@njit(cache=True)
+@compiled
 def _advance(at: Floats, total: Floats, used: Integers, lost: Floats, looks: Floats, before: Floats, value: Floats) -> Floats:
     """Take one look into every lane's hull, in place; return the largest log likelihood ratio of a rise."""
     largest = np.zeros(looks.shape)

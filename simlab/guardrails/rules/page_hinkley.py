@@ -11,8 +11,8 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
-from numba import njit
 
+from simlab.compiled import compiled, vectorised
 from simlab.guardrails.look import Bools, Floats
 from simlab.guardrails.rule import Observation, Step, Takes
 from simlab.settings import settings
@@ -109,7 +109,7 @@ class PageHinkley:
         return Step(kept, np.maximum(harm, gain), worse=harm >= gain)
 
 
-@njit(cache=True, error_model="numpy")
+@vectorised
 def _learn(value: Floats, before: Floats, mean_before: Floats, looks: Floats, mean: Floats) -> None:
     for stream in range(value.shape[0]):
         for lane in range(value.shape[1]):
@@ -118,7 +118,7 @@ def _learn(value: Floats, before: Floats, mean_before: Floats, looks: Floats, me
             mean[stream, lane] = known + (value[stream, lane] - known) / looks[stream, lane]
 
 
-@njit(cache=True)
+@compiled
 def _add_up(
     distance: Floats, before: Floats, lowest_before: Floats, delta: float, fading: float, judged: Bools,
     total: Floats, lowest: Floats, statistic: Floats,

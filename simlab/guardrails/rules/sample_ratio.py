@@ -13,14 +13,13 @@ has a mixture of its own, and the product over ratios is again an e-value, since
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, NamedTuple, cast
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from annotated_types import Gt
-from numba import njit, vectorize
 
+from simlab.compiled import compiled, elementwise
 from simlab.guardrails.look import Floats, Integers
 from simlab.guardrails.rule import LOG_E_VALUE, Assumption, Guarantee, Observation, Step, Takes
 from simlab.settings import settings
@@ -52,8 +51,6 @@ class SampleRatioState(NamedTuple):
     banked: Floats
 
 
-_ufunc: Callable[[Callable[..., Any]], Callable[..., Any]] = cast("Any", vectorize)(cache=True)
-
 _NOTHING = 1e-300  # what no share is divided by
 
 RATIOS = 2
@@ -69,13 +66,13 @@ class _Planned(NamedTuple):
     log_others: float
 
 
-@njit(cache=True)
+@compiled
 def _planned(share: float, concentration: float) -> _Planned:
     prior = math.lgamma(concentration) - math.lgamma(concentration * share) - math.lgamma(concentration * (1.0 - share))
     return _Planned(share, prior, math.log(share), math.log1p(-share))
 
 
-@njit(cache=True)
+@compiled
 def _log_e(treatment: float, control: float, planned: _Planned, concentration: float) -> float:
     log_mixture = planned.prior - math.lgamma(concentration + (treatment + control))
     log_mixture += math.lgamma(concentration * planned.share + treatment)
@@ -83,7 +80,7 @@ def _log_e(treatment: float, control: float, planned: _Planned, concentration: f
     return log_mixture - treatment * planned.log_treated - control * planned.log_others
 
 
-@_ufunc
+@elementwise
 def _log_e_values(treatment: float, control: float, share: float, concentration: float) -> float:
     return _log_e(treatment, control, _planned(share, concentration), concentration)
 
@@ -103,7 +100,7 @@ def log_e_value(treatment: Floats, control: Floats, *, share: Floats, concentrat
     return np.asarray(_log_e_values(treatment, control, share, concentration))
 
 
-@njit(cache=True)
+@compiled
 def _count(
     counts: Floats, shares: Floats, concentration: float,
     treatment: Floats, control: Floats, share: Floats, evidence: Floats, oldest: Integers, banked: Floats,
