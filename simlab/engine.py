@@ -377,7 +377,8 @@ class _PolicyRun:
         horizon = self.world.clock.horizon
         first = responder.first
         rows = {
-            "policy": np.full(count, self.policy.name, dtype=object),
+            # One name for all lanes, where NumPy's full would make as many.
+            "policy": np.array([self.policy.name] * count, dtype=object),
             "harmed": np.full(count, self.harmed),
             "lane": self.lanes,
             "onset": _or_never(self.path.onset),
