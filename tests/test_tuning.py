@@ -157,7 +157,7 @@ def test_apply_writes_the_new_settings_and_keeps_comments(tmp_path: Path, monkey
     assert "# reported, never gated" in study.read_text()
     folder = tmp_path / "reports" / "checkout-canary-tune" / "latest"
     assert {"tune.json", "results.json", "report.html", "plan.json"} <= {path.name for path in folder.iterdir()}
-    assert "at the budget; cross: today" in (folder / "figures" / "frontier.svg").read_text()
+    assert "at the budget, cross: today" in (folder / "figures" / "frontier.svg").read_text()
 
 
 def test_apply_does_not_write_thresholds_of_another_study(

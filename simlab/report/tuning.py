@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,6 +19,8 @@ from simlab.yaml_text import render_path
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_WIDE = 20
+"""How many times the least harm the largest is where an axis is logarithmic."""
 _COMPARED = {
     "false_alarms": "false alarms",
     "delay_restricted_mean": "delay, restricted mean",
@@ -113,9 +116,9 @@ def draw_frontier(axes: Axes, points: list[FrontierPoint], *, budget: float) -> 
                     markersize=7 if kind == "today" else 5,
                 )
     axes.axvline(100 * budget, color=INK, linewidth=0.8, linestyle=":")
-    axes.set_xlabel("false alarms, % of harmless rollouts; dotted: the budget")
+    axes.set_xlabel("false alarms, % of harmless rollouts;\ndotted: the budget")
     axes.set_ylabel("users harmed, mean")
-    axes.set_ylim(bottom=0)
+    _scale(points, axes.set_yscale, axes.set_ylim)
     # A rule that is of no use today would leave the others no room.
     axes.set_xlim(0, min(100.0, max(800 * budget, *(100 * point.false_alarms.high for point in points if point.kind != "today"))))
 
@@ -141,8 +144,17 @@ def draw_ranking(axes: Axes, points: list[FrontierPoint]) -> None:
         )
     axes.set_yticks(range(len(chosen)), [printable(point.policy) for point in chosen])
     axes.yaxis.tick_right()
-    axes.set_xlim(left=0)
-    axes.set_xlabel("users harmed, mean, at the budget; cross: today")
+    _scale(points, axes.set_xscale, axes.set_xlim)
+    axes.set_xlabel("users harmed, mean;\nfilled: at the budget, cross: today")
+
+
+def _scale(points: list[FrontierPoint], scale: Callable[..., None], limits: Callable[[float], object]) -> None:
+    """Let an axis of users harmed begin at 0, unless rules differ so much that the better ones could not be told apart."""
+    harmed = [point.users_harmed.value for point in points]
+    if min(harmed) > 0 and max(harmed) > _WIDE * min(harmed):
+        scale("log")
+    else:
+        limits(0)
 
 
 def _drawn(points: list[FrontierPoint]) -> list[tuple[str, str, str]]:

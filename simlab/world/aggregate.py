@@ -314,7 +314,8 @@ class AggregatePath:
         world = self.world
         cells = (trials.shape[0] * trials.shape[1], trials.shape[2])
         out = np.empty(cells)
-        flat = np.ascontiguousarray(np.broadcast_to(chance, trials.shape)).reshape(cells)
+        # A copy, since a view that cannot be written would be compiled for by itself.
+        flat = np.array(np.broadcast_to(chance, trials.shape)).reshape(cells)
         cell, lane = first_segment * world.strata.count, int(world.lanes[0])
         draws.thin(stream_key(world.seed, name), tick, cell, lane, np.ascontiguousarray(trials).reshape(cells), flat, out)
         return out.reshape(trials.shape)

@@ -118,12 +118,21 @@ def draw_durations(
 
 
 @compiled
+def _any_above_zero(row: Floats) -> bool:
+    # Not NumPy's max or any, which take numba seconds to compile.
+    found = False
+    for each in row:
+        found |= each > 0.0
+    return found
+
+
+@compiled
 def thin(key: np.uint64, tick: int, first_cell: int, first_lane: int, trials: Floats, chance: Floats, out: Floats) -> None:
     """Fill `out` [cells, lanes] with Binomial(trials, `chance` [cells, lanes]); zero chance in all lanes costs nothing."""
     cells, lanes = trials.shape
     uniform, work = np.empty(lanes), np.empty((WORK, lanes))
     for cell in range(cells):
-        if chance[cell].max() > 0.0:
+        if _any_above_zero(chance[cell]):
             fill_lane_uniforms(cell_key(key, tick, first_cell + cell), first_lane, uniform)
             fill_binomials(uniform, trials[cell], chance[cell], out[cell], work)
         else:
@@ -202,7 +211,7 @@ def draw_first_seen(
                     if before != known:
                         known, here = before, _seen_by(before + coming, count, gamma) - _seen_by(before, count, gamma)
                     mean[lane] = max(0.0, here)
-            if not mean.any():
+            if not _any_above_zero(mean):
                 continue
             fill_lane_uniforms(cell_key(key, tick, segment * strata + stratum), first_lane, uniform)
             fill_poisson(uniform, mean, new, work)

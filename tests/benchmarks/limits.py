@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import tracemalloc
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,3 +153,29 @@ def validate_seconds(sizes: Sizes) -> Measured:
     """Measure how soon ``simlab validate`` of the shipped study answers."""
     found = _seconds("validate", SHIPPED, repeats=sizes.repeats)
     return Measured("seconds of simlab validate of the shipped study", found, 0.5, at_least=False)
+
+
+def _verdict_seconds(cache: Path) -> float:
+    """Return the wall time of the shipped study from the command to its verdict, kernels kept in a folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        begins = time.perf_counter()
+        command = [sys.executable, "-m", "simlab", "run", SHIPPED, "--out", str(Path(folder) / "run")]
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "NUMBA_CACHE_DIR": str(cache)})
+        return time.perf_counter() - begins
+
+
+def first_verdict_seconds(sizes: Sizes) -> Measured:
+    """Measure how soon the shipped study comes to its verdict with compiled kernels cached."""
+    with tempfile.TemporaryDirectory() as cache:
+        _verdict_seconds(Path(cache))
+        found = tuple(_verdict_seconds(Path(cache)) for _ in range(sizes.repeats))
+    return Measured("seconds to the verdict of the shipped study, kernels cached", found, 10, at_least=False)
+
+
+def first_verdict_compiling_seconds(sizes: Sizes) -> Measured:
+    """Measure the same where every kernel is yet to be compiled."""
+    found: list[float] = []
+    for _ in range(sizes.repeats):
+        with tempfile.TemporaryDirectory() as cache:
+            found.append(_verdict_seconds(Path(cache)))
+    return Measured("seconds to the verdict of the shipped study, nothing compiled yet", tuple(found), 20, at_least=False)

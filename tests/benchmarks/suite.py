@@ -29,8 +29,19 @@ from simlab.plan import Plan, load
 from simlab.runner import Options, run_lanes
 from tests.benchmarks import limits
 from tests.benchmarks.measuring import Measured, Sizes, cpu_seconds, shipped
-from tests.benchmarks.w1 import STUDY, load_average, measured
+from tests.benchmarks.w1 import (
+    STUDY,
+    TARGET,
+    TARGET_PER_LANE,
+    load_average,
+    measured,
+    naive_nanoseconds,
+    workload_alone,
+    workload_of,
+)
 
+W1_BLOCK = 2_000
+"""Lanes of W1 in one block: its lanes are small."""
 COLUMNS = ("action_time", "evidence", "action", "guardrail", "worse")
 
 
@@ -90,8 +101,27 @@ def ladder_overhead(sizes: Sizes) -> Measured:
 
 def against_naive(sizes: Sizes) -> Measured:
     """Measure W1 against a naive SimPy model of it, per lane-tick."""
-    found = measured(load(STUDY), lanes=sizes.lanes, repeats=sizes.repeats)
-    return Measured("W1 per lane-tick, against naive SimPy", tuple(each.ratio for each in found), 4_000)
+    found = measured(load(STUDY), lanes=W1_BLOCK, repeats=sizes.repeats)
+    return Measured("W1 per lane-tick, against naive SimPy", tuple(each.ratio for each in found), TARGET)
+
+
+def against_one_a_lane(sizes: Sizes) -> Measured:
+    """Measure W1 against one SimPy environment a lane with small NumPy draws, per lane-tick."""
+    found = measured(load(STUDY), lanes=W1_BLOCK, repeats=sizes.repeats)
+    ratios = tuple(each.ratio_per_lane for each in found)
+    return Measured("W1 per lane-tick, against one environment a lane", ratios, TARGET_PER_LANE)
+
+
+def whole_w1(sizes: Sizes) -> Measured:
+    """Measure the naive model's time for four lanes of W1 against 10,000 lanes on two processes, by the clock on the wall."""
+    plan, ratios = workload_alone(load(STUDY)), []
+    horizon = plan.settings[0].scenario.clock.horizon
+    for seed in range(sizes.repeats):
+        naive = 4 * horizon * naive_nanoseconds(workload_of(plan), horizon, seed=seed)
+        begins = time.perf_counter_ns()
+        run_lanes(plan, Options(workers=2, block_lanes=W1_BLOCK // 2), first=0, count=10_000)
+        ratios.append(naive / (time.perf_counter_ns() - begins))
+    return Measured("4 lanes of W1 by naive SimPy, against 10,000 on two processes", tuple(ratios), 1)
 
 
 def two_workers(sizes: Sizes) -> Measured:
@@ -166,6 +196,8 @@ BENCHMARKS: dict[str, Callable[[Sizes], Measured]] = {
     "thresholds": every_threshold,
     "ladder": ladder_overhead,
     "w1": against_naive,
+    "w1_per_lane": against_one_a_lane,
+    "w1_whole": whole_w1,
     "workers": two_workers,
     "page_hinkley": page_hinkley,
     "w2": limits.user_events,
@@ -174,6 +206,8 @@ BENCHMARKS: dict[str, Callable[[Sizes], Measured]] = {
     "memory": limits.memory_by_lanes,
     "help": limits.help_seconds,
     "validate": limits.validate_seconds,
+    "first_verdict": limits.first_verdict_seconds,
+    "first_verdict_compiling": limits.first_verdict_compiling_seconds,
 }
 
 
