@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -84,7 +83,7 @@ def frontier_figure(result: TuneResult) -> str:
 
     def draw() -> object:
         figure = new_figure(max(2.9, 0.9 + 0.19 * len(policies)) * len(scenarios) + 0.3)
-        rows = figure.subplots(len(scenarios), 2, squeeze=False, width_ratios=[3, 2])
+        rows = figure.subplots(len(scenarios), 2, squeeze=False, width_ratios=[4, 5])
         for (lines, ranking), scenario in zip(rows, scenarios, strict=True):
             points = [point for point in result.frontier if point.scenario == scenario]
             draw_frontier(lines, points, budget=result.budget)
@@ -118,7 +117,7 @@ def draw_frontier(axes: Axes, points: list[FrontierPoint], *, budget: float) -> 
     axes.axvline(100 * budget, color=INK, linewidth=0.8, linestyle=":")
     axes.set_xlabel("false alarms, % of harmless rollouts;\ndotted: the budget")
     axes.set_ylabel("users harmed, mean")
-    _scale(points, axes.set_yscale, axes.set_ylim)
+    _scale(axes, points, across=False)
     # A rule that is of no use today would leave the others no room.
     axes.set_xlim(0, min(100.0, max(800 * budget, *(100 * point.false_alarms.high for point in points if point.kind != "today"))))
 
@@ -144,17 +143,20 @@ def draw_ranking(axes: Axes, points: list[FrontierPoint]) -> None:
         )
     axes.set_yticks(range(len(chosen)), [printable(point.policy) for point in chosen])
     axes.yaxis.tick_right()
-    _scale(points, axes.set_xscale, axes.set_xlim)
+    _scale(axes, points, across=True)
     axes.set_xlabel("users harmed, mean;\nfilled: at the budget, cross: today")
 
 
-def _scale(points: list[FrontierPoint], scale: Callable[..., None], limits: Callable[[float], object]) -> None:
-    """Let an axis of users harmed begin at 0, unless rules differ so much that the better ones could not be told apart."""
+def _scale(axes: Axes, points: list[FrontierPoint], *, across: bool) -> None:
+    """Let the axis of users harmed begin at 0, unless rules differ so much that the better ones could not be told apart."""
     harmed = [point.users_harmed.value for point in points]
-    if min(harmed) > 0 and max(harmed) > _WIDE * min(harmed):
-        scale("log")
-    else:
-        limits(0)
+    if min(harmed) <= 0 or max(harmed) <= _WIDE * min(harmed):
+        (axes.set_xlim if across else axes.set_ylim)(0)
+        return
+    (axes.set_xscale if across else axes.set_yscale)("log")
+    axis = axes.xaxis if across else axes.yaxis
+    axis.set_major_formatter(lambda value, _place: f"{value:,.0f}")
+    axis.set_minor_formatter(lambda _value, _place: "")
 
 
 def _drawn(points: list[FrontierPoint]) -> list[tuple[str, str, str]]:
