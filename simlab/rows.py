@@ -166,7 +166,8 @@ def _sum_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, ste
     for at in range(len(out)):
         total[at] = -means[at]
     fill_exponentials(total, term, work)
-    total[:], out[:], doubt[:] = term, 0.0, 0
+    for at in range(len(out)):
+        total[at], out[at], doubt[at] = term[at], 0.0, 0
     for first in range(0, steps, _TOGETHER):
         for at in range(len(out)):
             # By hand: an inner loop would keep the outer one from being made of vectors.
@@ -190,7 +191,8 @@ def _sum_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Float
         total[at] = trials[at] * _log_of_area(v)
         odds[at] = chances[at] / (1.0 - chances[at])
     fill_exponentials(total, term, work)
-    total[:], out[:], doubt[:] = term, 0.0, 0
+    for at in range(len(out)):
+        total[at], out[at], doubt[at] = term[at], 0.0, 0
     for first in range(0, steps, _TOGETHER):
         for at in range(len(out)):
             sums = term[at], total[at], out[at], doubt[at]
