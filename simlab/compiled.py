@@ -40,7 +40,9 @@ class Compiled(Generic[P, R]):
         from numba import njit
 
         _let_numba_see()
-        return njit(cache=True, **self.targetoptions)(self.py_func)
+        # Nothing but Python and other compiled functions calls it, so that it needs no third way in.
+        options: dict[str, Any] = {"cache": True, "no_cfunc_wrapper": True, **self.targetoptions}
+        return njit(**options)(self.py_func)
 
 
 class Elementwise(Generic[P, R]):

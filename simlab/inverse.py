@@ -366,9 +366,9 @@ def binomial_quantile(u: float, n: int, p: float) -> int:
     """
     if not (0.0 < u < 1.0 and 0 <= n <= LARGEST and 0.0 <= p <= 1.0):
         raise ValueError("u lies between 0 and 1, both left out, n between 0 and 2**34, and p between 0 and 1")
-    if p <= 0.5:
-        return _smaller_half_quantile(u, float(n), p, False)
-    return n - _smaller_half_quantile(u, float(n), 1.0 - p, True)
+    mirrored = p > 0.5
+    found = _smaller_half_quantile(u, float(n), 1.0 - p if mirrored else p, mirrored)
+    return n - found if mirrored else found
 
 
 @elementwise

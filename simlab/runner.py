@@ -26,7 +26,7 @@ from simlab.results import Result, ScenarioResult, ShieldPrice, provenance, type
 from simlab.ticks import format_count
 from simlab.workers import Workers, workers
 
-BLOCK_LANES = 500
+BLOCK_LANES = 1000
 
 
 class Progress(Protocol):

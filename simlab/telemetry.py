@@ -102,7 +102,7 @@ class TelemetryNoise:
         flat = records.reshape(-1, records.shape[-1])
         out = np.empty(flat.shape)
         by_arm = np.broadcast_to(chance[: records.shape[-2], None], records.shape).reshape(flat.shape)
-        draws.thin(stream_key(self.seed, stream), tick, 0, int(self.lanes[0]), flat, np.array(by_arm), out)
+        draws.draw_binomials(stream_key(self.seed, stream), tick, 0, int(self.lanes[0]), flat, np.array(by_arm), out)
         return out.reshape(records.shape)
 
 

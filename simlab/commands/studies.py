@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("study")
 @click.option("--workers", type=click.IntRange(1, 256), default=lambda: min(os.cpu_count() or 1, 8), help="Processes.")
-@click.option("--block", type=click.IntRange(1, 100_000), default=500, show_default=True, help="Lanes in a block.")
+@click.option("--block", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Lanes in a block.")
 @click.option("--precision", metavar="SHARE", help="More lanes until rates are known this well, e.g. 0.5%; as lanes.precision.")
 @click.option("--fresh", is_flag=True, help="Start over instead of going on with an interrupted run.")
 @out_option

@@ -140,6 +140,7 @@ class AggregateWorld:
         self.gamma = scenario.users.activity.gamma
         shares = np.array(list(scenario.users.shares.values()))
         self.users = np.round(scenario.users.count * shares[:, None] * self.strata.widths)
+        self._held: dict[str, tuple[float, Floats]] = {}
         self.drawn: dict[str, Metric] = {
             name: metric
             for name, metric in scenario.metrics.items()
@@ -200,8 +201,7 @@ class AggregateWorld:
             total = np.empty(cells)
             squares = total
             if isinstance(metric, Proportion):
-                key, chance = self.key(f"{name}.events"), self.chance(name, tick)
-                draws.draw_events(key, tick, first, chance, self.effects[name], requests, total)
+                draws.draw_binomials(self.key(f"{name}.events"), tick, 0, first, requests, self._chances(name, tick), total)
             elif isinstance(metric, DurationMetric):
                 squares = np.empty(cells)
                 keys = (self.key(f"{name}.total"), self.key(f"{name}.squares"))
@@ -216,6 +216,13 @@ class AggregateWorld:
         if not isinstance(metric, Proportion):
             raise TypeError(f"{name} is no proportion")
         return min(1.0, metric.normal * float(self.rates.factors[name][tick]))
+
+    def _chances(self, name: str, tick: int) -> Floats:
+        """Return the probability of an event of a proportion in each cell, float64[cells, lanes], made anew where it drifts."""
+        chance = self.chance(name, tick)
+        if self._held.get(name, (math.nan, chance))[0] != chance:
+            self._held[name] = chance, np.minimum(1.0, chance * self.effects[name])
+        return self._held[name][1]
 
     def begin(self, *, harmed: bool) -> AggregatePath:
         """Return a path that starts at tick 0, with the harms or as the harmless twin."""
@@ -317,7 +324,8 @@ class AggregatePath:
         # A copy, since a view that cannot be written would be compiled for by itself.
         flat = np.array(np.broadcast_to(chance, trials.shape)).reshape(cells)
         cell, lane = first_segment * world.strata.count, int(world.lanes[0])
-        draws.thin(stream_key(world.seed, name), tick, cell, lane, np.ascontiguousarray(trials).reshape(cells), flat, out)
+        key, flat_trials = stream_key(world.seed, name), np.ascontiguousarray(trials).reshape(cells)
+        draws.draw_binomials(key, tick, cell, lane, flat_trials, flat, out)
         return out.reshape(trials.shape)
 
     def _harm_proportion(self, clock: HarmClock, tick: int, dose: Floats, given: Sums, *, first_segment: int) -> _Harmed:

@@ -30,20 +30,6 @@ def draw_requests(key: np.uint64, tick: int, first_lane: int, mean: Floats, acti
 
 
 @compiled
-def draw_events(
-    key: np.uint64, tick: int, first_lane: int, chance: float, effect: Floats, requests: Floats, events: Floats
-) -> None:
-    """Fill `events` [cells, lanes] with Binomial(requests, `chance` times the cell's personal `effect`)."""
-    cells, lanes = requests.shape
-    uniform, chances, work = np.empty(lanes), np.empty(lanes), np.empty((WORK, lanes))
-    for cell in range(cells):
-        fill_lane_uniforms(cell_key(key, tick, cell), first_lane, uniform)
-        for lane in range(lanes):
-            chances[lane] = min(1.0, chance * effect[cell, lane])
-        fill_binomials(uniform, requests[cell], chances, events[cell], work)
-
-
-@compiled
 def _pair_of(n: float, w: float) -> tuple[float, float, float, float]:
     """Return the log-scale parameters of (S, D) of `draw_durations` for n requests; `w` is exp(sigma^2)."""
     spread = w - 1
@@ -127,8 +113,10 @@ def _any_above_zero(row: Floats) -> bool:
 
 
 @compiled
-def thin(key: np.uint64, tick: int, first_cell: int, first_lane: int, trials: Floats, chance: Floats, out: Floats) -> None:
-    """Fill `out` [cells, lanes] with Binomial(trials, `chance` [cells, lanes]); zero chance in all lanes costs nothing."""
+def draw_binomials(
+    key: np.uint64, tick: int, first_cell: int, first_lane: int, trials: Floats, chance: Floats, out: Floats
+) -> None:
+    """Fill `out` [cells, lanes] with Binomial(trials, `chance`), both [cells, lanes]; zero chance in all lanes costs nothing."""
     cells, lanes = trials.shape
     uniform, work = np.empty(lanes), np.empty((WORK, lanes))
     for cell in range(cells):
