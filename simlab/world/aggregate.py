@@ -196,19 +196,21 @@ class AggregateWorld:
         mean = (self.rates.requests[:, tick, None] * self.strata.widths).ravel()
         requests = np.empty(cells)
         draws.draw_requests(self.key("requests"), tick, first, mean, self.activity, requests)
-        sums = {}
+        count, sums = requests.reshape(shape), {}
         for name, metric in self.drawn.items():
             total = np.empty(cells)
-            squares = total
+            # Of what is 0 or 1 the sum of squares is the sum, one array for both, by which telemetry knows events.
+            shaped = squared = total.reshape(shape)
             if isinstance(metric, Proportion):
                 draws.draw_binomials(self.key(f"{name}.events"), tick, 0, first, requests, self._chances(name, tick), total)
             elif isinstance(metric, DurationMetric):
                 squares = np.empty(cells)
+                squared = squares.reshape(shape)
                 keys = (self.key(f"{name}.total"), self.key(f"{name}.squares"))
                 mu, sigma = log_normal(metric, factor=float(self.rates.factors[name][tick]))
                 draws.draw_durations(keys, tick, first, mu, sigma, self.tables[name], requests, total, squares)
-            sums[name] = Sums(requests.reshape(shape), total.reshape(shape), squares.reshape(shape))
-        return Noise(tick, requests.reshape(shape), sums)
+            sums[name] = Sums(count, shaped, squared)
+        return Noise(tick, count, sums)
 
     def chance(self, name: str, tick: int) -> float:
         """Return the probability of an event of a proportion at a tick, without harm."""

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from simlab.metrics import DurationMetric
+from simlab.telemetry import TelemetryNoise
 from simlab.world import draws
 from simlab.world.aggregate import AggregateWorld, Watched, log_normal
 from simlab.world.harms import Exposure
@@ -265,3 +266,21 @@ def test_users_are_first_seen_in_the_shares_of_the_step_that_assigned_them(expos
         z = excess[cohort] / np.sqrt(variance[cohort].mean())
         assert abs(z.mean()) < Z / np.sqrt(2000)
         assert abs((z**2).mean() - 1) < Z * np.sqrt(2 / 2000)
+
+
+@pytest.mark.parametrize("harmed", [True, False])
+def test_events_and_their_squares_are_one_array_and_what_telemetry_leaves_of_them_are_events(harmed: bool) -> None:
+    made = AggregateWorld(
+        scenario(telemetry={"lost": "10%"}),
+        np.arange(20),
+        seed=1,
+        watched=Watched(frozenset({"errors"}), first_seen=False),
+    )
+    path, exposure = made.begin(harmed=harmed), Exposure(*np.ones((2, 20), dtype=np.int64))
+    noise = TelemetryNoise(made.scenario.telemetry, made.clock, made.lanes, seed=1)
+    for tick in range(made.clock.horizon):
+        increments = path.advance(made.draw(tick), exposure)
+        assert increments.sums["errors"].squares is increments.sums["errors"].total
+        left = noise.reported(tick, increments).sums["errors"]
+        np.testing.assert_array_equal(left.total, left.total.round())
+    assert not harmed or path.harm_units["errors"].sum() > 0
