@@ -128,17 +128,23 @@ def draw_binomials(
 
 
 @compiled
+def _alike(treated: Integers, control_from: Integers) -> bool:
+    """Return whether all lanes have the same allocation, as they have unless something acted in some."""
+    found = True
+    for lane in range(len(treated)):
+        found &= (treated[lane] == treated[0]) & (control_from[lane] == control_from[0])
+    return found
+
+
+@compiled
 def sum_arms(values: Floats, treated: Integers, control_from: Integers, out: Floats) -> None:
     """Add `values` [segments, strata, lanes] up to `out` [segments, arms, lanes], by each lane's own allocation."""
     segments, strata, lanes = values.shape
     out[:] = 0.0
-    alike = True
-    for lane in range(lanes):
-        alike &= (treated[lane] == treated[0]) & (control_from[lane] == control_from[0])
+    alike = _alike(treated, control_from)
     for segment in range(segments):
         for stratum in range(strata):
             if alike:
-                # Nearly always: a ramp moves in all lanes at once unless something acted.
                 arm = TREATMENT if stratum < treated[0] else CONTROL if stratum >= control_from[0] else OUTSIDE
                 for lane in range(lanes):
                     out[segment, arm, lane] += values[segment, stratum, lane]
@@ -184,6 +190,7 @@ def draw_first_seen(
     the expected requests since assignment, moves on.
     """
     segments, strata, lanes = so_far.shape
+    alike = _alike(treated, control_from)
     uniform, mean, new, work = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty((WORK, lanes))
     out[:] = 0.0
     for segment in range(segments):
@@ -203,8 +210,14 @@ def draw_first_seen(
                 continue
             fill_lane_uniforms(cell_key(key, tick, segment * strata + stratum), first_lane, uniform)
             fill_poisson(uniform, mean, new, work)
+            step = cohort[stratum]
+            if alike:
+                arm = TREATMENT if stratum < treated[0] else CONTROL
+                for lane in range(lanes):
+                    out[step, segment, arm, lane] += new[lane]
+                continue
             for lane in range(lanes):
-                out[cohort[stratum], segment, TREATMENT if stratum < treated[lane] else CONTROL, lane] += new[lane]
+                out[step, segment, TREATMENT if stratum < treated[lane] else CONTROL, lane] += new[lane]
 
 
 @compiled

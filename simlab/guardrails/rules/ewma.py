@@ -86,7 +86,8 @@ class Ewma:
     def update(self, state: EwmaState, seen: Observation) -> Step:
         """Average in one look."""
         kept = 1.0 - self.lambda_
-        mean = kept * state.mean + self.lambda_ * seen.value
+        mean = kept * state.mean
+        mean += self.lambda_ * seen.value
         lacking = kept * kept * state.lacking
         scaled = mean / math.sqrt(self.lambda_ / (2.0 - self.lambda_))
         if self.exact_limits:

@@ -188,7 +188,8 @@ class SampleRatio:
         if seen.counts is not None and seen.shares is not None:
             state = SampleRatioState._make(values.copy() for values in state)
             for counts, shares in zip(seen.counts, seen.shares, strict=True):
-                _count(counts, shares, self.concentration, *state)
+                if counts.any():
+                    _count(counts, shares, self.concentration, *state)
         # Before the first user there is nothing to judge, and that is not the same as users who came as planned.
         nobody = np.isnan(state.share).all(axis=0)
         return Step(state, np.where(nobody, np.nan, state.banked + state.evidence.sum(axis=0)), worse=True)
