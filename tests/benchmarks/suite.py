@@ -172,9 +172,9 @@ def first_alarms(rule: PageHinkley, values: Floats) -> Integers:
     numbers, valid, nothing = np.arange(lanes), np.ones((1, lanes), dtype=bool), np.ones((1, lanes))
     for look, value in enumerate(values):
         state, statistic, _ = rule.update(state, Observation(value, nothing, None, None, valid, look, numbers, 0))
-        new = (statistic[0] >= rule.threshold) & (found < 0)
-        if new.any():
-            found[new] = look
+        alarmed = statistic[0] >= rule.threshold
+        if alarmed.any():
+            found[alarmed & (found < 0)] = look
     return found
 
 

@@ -12,8 +12,8 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from simlab.compiled import compiled, vectorised
-from simlab.guardrails.look import Bools, Floats
+from simlab.compiled import vectorised
+from simlab.guardrails.look import Floats
 from simlab.guardrails.rule import Observation, Step, Takes
 from simlab.settings import settings
 
@@ -97,16 +97,13 @@ class PageHinkley:
         shape = seen.value.shape
         looks, mean, rising, lowest, harm = (np.empty(shape) for _ in range(5))
         _learn(seen.value, state.looks, state.mean, looks, mean)
-        judged = looks >= self.min_looks
-        distance = seen.value - mean
-        _add_up(distance, state.rising, state.lowest, self.delta, self.fading, judged, rising, lowest, harm)
+        settings = self.delta, self.fading, float(self.min_looks)
+        _add_up(1.0, settings, seen.value, looks, mean, state.rising, state.lowest, rising, lowest, harm)
         if self.sides == 1:
             return Step(PageHinkleyState(looks, mean, rising, lowest, state.falling, state.highest), harm, worse=True)
-        # The other sum is this one of values turned round.
         falling, highest, gain = (np.empty(shape) for _ in range(3))
-        _add_up(-distance, -state.falling, -state.highest, self.delta, self.fading, judged, falling, highest, gain)
-        kept = PageHinkleyState(looks, mean, rising, lowest, -falling, -highest)
-        return Step(kept, np.maximum(harm, gain), worse=harm >= gain)
+        _add_up(-1.0, settings, seen.value, looks, mean, state.falling, state.highest, falling, highest, gain)
+        return Step(PageHinkleyState(looks, mean, rising, lowest, falling, highest), np.maximum(harm, gain), worse=harm >= gain)
 
 
 @vectorised
@@ -118,15 +115,19 @@ def _learn(value: Floats, before: Floats, mean_before: Floats, looks: Floats, me
             mean[stream, lane] = known + (value[stream, lane] - known) / looks[stream, lane]
 
 
-@compiled
+@vectorised
 def _add_up(
-    distance: Floats, before: Floats, lowest_before: Floats, delta: float, fading: float, judged: Bools,
-    total: Floats, lowest: Floats, statistic: Floats,
+    sign: float, settings: tuple[float, float, float], value: Floats, looks: Floats, mean: Floats, before: Floats,
+    extreme_before: Floats, total: Floats, extreme: Floats, statistic: Floats,
 ) -> None:  # fmt: skip
-    """Fill `total`, its minimum `lowest` so far, and how far it is above it, where that is judged."""
-    for stream in range(distance.shape[0]):
-        for lane in range(distance.shape[1]):
-            now, least = fading * before[stream, lane] + distance[stream, lane] - delta, lowest_before[stream, lane]
-            least = min(least, now)
-            total[stream, lane], lowest[stream, lane] = now, least
-            statistic[stream, lane] = (now - least) * judged[stream, lane]
+    """Fill `total`, its minimum `extreme` so far, and how far it is above it, where that is judged.
+
+    With the sign -1 it is the sum of values turned round, and its maximum. `settings` are delta, fading and the looks to learn.
+    """
+    delta, fading, learning = settings
+    for stream in range(value.shape[0]):
+        for lane in range(value.shape[1]):
+            now = fading * (sign * before[stream, lane]) + sign * (value[stream, lane] - mean[stream, lane]) - delta
+            least = min(sign * extreme_before[stream, lane], now)
+            total[stream, lane], extreme[stream, lane] = sign * now, sign * least
+            statistic[stream, lane] = (now - least) * (1.0 if looks[stream, lane] >= learning else 0.0)
