@@ -31,9 +31,11 @@ from simlab.inverse import (
 )
 
 Floats = NDArray[np.float64]
+Single = np.float32
+Singles = NDArray[np.float32]
+_Sums = tuple[Single, Single, Single, Single]
 
-
-WORK = 5
+WORK = 8
 """Rows of room that a fill needs."""
 
 _LOG2_E = 1.4426950408889634
@@ -41,12 +43,15 @@ _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # 
 _FRACTION = np.int64(0x000FFFFFFFFFFFFF)
 _ONE = np.int64(0x3FF0000000000000)
 _LEAST_EXPONENT, _LARGEST_EXPONENT = -708.0, 709.0
+_HALF_LOG_2_PI = 0.9189385332046727
+_STIRLING_FROM = 16.0  # from here on what the series leaves out is under its rounding
 _TAIL = 1.4e-11  # beyond it `normal_quantile` has a third road
 
 _SUMMED_BELOW = 12.0  # largest mean of a row that is added up from zero
 _TOGETHER = 4  # probabilities added at one visit to a place in the row
 _SMALL = 0.29  # largest chance whose logarithm needs no powers of two
-_MARGIN = 1e-12  # far above the rounding of a sum of some thirty probabilities
+_MARGIN = 2e-5  # twice the rounding of a sum of thirty probabilities in single precision, if all of it went one way
+_MARGIN_OF_ONE = 1e-12  # far above that in double precision
 
 
 @vectorised
@@ -92,6 +97,23 @@ def fill_logarithms(x: Floats, out: Floats, work: Floats) -> None:
 
 
 @vectorised
+def fill_log_gammas(x: Floats, out: Floats, work: Floats) -> None:
+    """Fill `out` with the log of the gamma function of normal positive numbers: from 16 on by Stirling's series."""
+    fill_logarithms(x, out, work)
+    least = math.inf
+    for at in range(len(out)):
+        least = min(least, x[at])
+        inverse = 1.0 / x[at]
+        s = inverse * inverse
+        rest = inverse * (1 / 12 - s * (1 / 360 - s * (1 / 1260 - s * (1 / 1680 - s * (1 / 1188)))))
+        out[at] = (x[at] - 0.5) * out[at] - x[at] + (_HALF_LOG_2_PI + rest)
+    if least < _STIRLING_FROM:
+        for at in range(len(out)):
+            if x[at] < _STIRLING_FROM:
+                out[at] = math.lgamma(x[at])
+
+
+@vectorised
 def fill_normals(uniforms: Floats, out: Floats, work: Floats) -> None:
     """Fill `out` with `normal_quantile` of each: first as if all were in the centre, then one in seven once more."""
     for at in range(len(out)):
@@ -126,13 +148,17 @@ def fill_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) -> 
     ValueError
         As `poisson_quantile` does.
     """
-    doubt, largest = work[4].view(np.int64), 0.0
+    doubt, largest, alike = work[4].view(np.int64), 0.0, True
     for at in range(len(out)):
         largest = max(largest, means[at])
-    if largest < _SUMMED_BELOW:
-        _sum_poisson(uniforms, means, out, work, _steps(largest))
-    else:
+    for at in range(len(out)):
+        alike &= means[at] == largest
+    if largest >= _SUMMED_BELOW:
         _expand_poisson(uniforms, means, out, work)
+    elif alike:
+        _sum_one_poisson(uniforms, largest, out, work, _steps(largest))
+    else:
+        _sum_poisson(uniforms, means, out, work, _steps(largest))
     for at in range(len(out)):
         if doubt[at]:
             out[at] = poisson_quantile(uniforms[at], means[at])
@@ -161,48 +187,84 @@ def fill_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Float
 
 @vectorised
 def _sum_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, steps: int) -> None:
-    """Add probabilities up from zero."""
-    term, total, doubt = work[1], work[2], work[4].view(np.int64)
+    """Add probabilities up from zero: each is the one before times mean / k."""
+    log_none, none, slope, doubt = work[1], work[2], work[3], work[4].view(np.int64)
     for at in range(len(out)):
-        total[at] = -means[at]
-    fill_exponentials(total, term, work)
+        log_none[at], slope[at] = -means[at], 0.0
+    fill_exponentials(log_none, none, work)
+    _sum_up(uniforms, none, means, slope, out, work, steps)
     for at in range(len(out)):
-        total[at], out[at], doubt[at] = term[at], 0.0, 0
-    for first in range(0, steps, _TOGETHER):
-        for at in range(len(out)):
-            # By hand: an inner loop would keep the outer one from being made of vectors.
-            sums = term[at], total[at], out[at], doubt[at]
-            sums = _added(sums, uniforms[at], means[at] * (1.0 / (first + 1)))
-            sums = _added(sums, uniforms[at], means[at] * (1.0 / (first + 2)))
-            sums = _added(sums, uniforms[at], means[at] * (1.0 / (first + 3)))
-            sums = _added(sums, uniforms[at], means[at] * (1.0 / (first + 4)))
-            term[at], total[at], out[at], doubt[at] = sums
-    for at in range(len(out)):
-        doubt[at] |= (out[at] == steps) | (not means[at] >= 0.0)
+        doubt[at] |= not means[at] >= 0.0
 
 
 @vectorised
 def _sum_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats, steps: int) -> None:
-    """Add probabilities up from zero."""
-    term, total, odds, doubt = work[1], work[2], work[3], work[4].view(np.int64)
+    """Add probabilities up from zero: each is the one before times odds (n - k + 1) / k."""
+    log_none, none, slope, doubt, start = work[1], work[2], work[3], work[4].view(np.int64), work[5]
     for at in range(len(out)):
         # log(1 - p) as twice the area tangent of p / (p - 2).
-        v = chances[at] / (chances[at] - 2.0)
-        total[at] = trials[at] * _log_of_area(v)
-        odds[at] = chances[at] / (1.0 - chances[at])
-    fill_exponentials(total, term, work)
+        log_none[at] = trials[at] * _log_of_area(chances[at] / (chances[at] - 2.0))
+        odds = chances[at] / (1.0 - chances[at])
+        start[at], slope[at] = trials[at] * odds, -odds
+    fill_exponentials(log_none, none, work)
+    _sum_up(uniforms, none, start, slope, out, work, steps)
     for at in range(len(out)):
-        total[at], out[at], doubt[at] = term[at], 0.0, 0
+        doubt[at] |= (not 0.0 <= chances[at] <= _SMALL) | (not trials[at] <= LARGEST)
+
+
+@vectorised
+def _sum_up(uniforms: Floats, none: Floats, start: Floats, slope: Floats, out: Floats, work: Floats, steps: int) -> None:
+    """Fill `out` with how many sums of probabilities are below each uniform; mark those too near to tell in ``work[4]``.
+
+    `none` is the probability of 0, and that of k + 1 is that of k times (`start` + k `slope`) / (k + 1). Single precision is
+    enough, since what it leaves in doubt is drawn again.
+    """
+    doubt = work[4].view(np.int64)
+    term, total = _halves(work[0])
+    a, b = _halves(work[1])
+    uniform, below = _halves(work[6])
+    nearest, _ = _halves(work[7])
+    for at in range(len(out)):
+        a[at], b[at], uniform[at] = start[at], slope[at], uniforms[at]
+        term[at], total[at], below[at], nearest[at] = none[at], none[at], 0.0, 1.0
     for first in range(0, steps, _TOGETHER):
+        k = np.float32(first)
+        one, two, three = np.float32(1.0), np.float32(2.0), np.float32(3.0)
+        part, next_part = np.float32(1.0 / (first + 1)), np.float32(1.0 / (first + 2))
+        third_part, last_part = np.float32(1.0 / (first + 3)), np.float32(1.0 / (first + 4))
         for at in range(len(out)):
-            sums = term[at], total[at], out[at], doubt[at]
-            sums = _added(sums, uniforms[at], (trials[at] - first) * odds[at] * (1.0 / (first + 1)))
-            sums = _added(sums, uniforms[at], (trials[at] - (first + 1)) * odds[at] * (1.0 / (first + 2)))
-            sums = _added(sums, uniforms[at], (trials[at] - (first + 2)) * odds[at] * (1.0 / (first + 3)))
-            sums = _added(sums, uniforms[at], (trials[at] - (first + 3)) * odds[at] * (1.0 / (first + 4)))
-            term[at], total[at], out[at], doubt[at] = sums
+            # By hand: an inner loop would keep the outer one from being made of vectors.
+            sums = term[at], total[at], below[at], nearest[at]
+            sums = _added(sums, uniform[at], (a[at] + k * b[at]) * part)
+            sums = _added(sums, uniform[at], (a[at] + (k + one) * b[at]) * next_part)
+            sums = _added(sums, uniform[at], (a[at] + (k + two) * b[at]) * third_part)
+            sums = _added(sums, uniform[at], (a[at] + (k + three) * b[at]) * last_part)
+            term[at], total[at], below[at], nearest[at] = sums
     for at in range(len(out)):
-        doubt[at] |= (out[at] == steps) | (not 0.0 <= chances[at] <= _SMALL) | (not trials[at] <= LARGEST)
+        out[at] = below[at]
+        doubt[at] = (not nearest[at] > _MARGIN) | (out[at] == steps)
+
+
+@vectorised
+def _sum_one_poisson(uniforms: Floats, mean: float, out: Floats, work: Floats, steps: int) -> None:
+    """Add probabilities up from zero, once for the whole row."""
+    doubt, term = work[4].view(np.int64), math.exp(-mean)
+    for at in range(len(out)):
+        out[at], doubt[at] = 0.0, 0
+    upto = np.empty(steps)
+    upto[0] = term
+    for step in range(1, steps):
+        term *= mean / step
+        upto[step] = upto[step - 1] + term
+    for first in range(0, steps, _TOGETHER):
+        a, b, c, d = upto[first], upto[first + 1], upto[first + 2], upto[first + 3]
+        for at in range(len(out)):
+            u = uniforms[at]
+            near = min(abs(a - u), abs(b - u), abs(c - u), abs(d - u))
+            out[at] += (a < u) + (b < u) + (c < u) + (d < u)
+            doubt[at] |= near < _MARGIN_OF_ONE
+    for at in range(len(out)):
+        doubt[at] |= out[at] == steps
 
 
 @vectorised
@@ -235,13 +297,19 @@ def _expand_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Fl
 
 
 @vectorised
-def _added(sums: tuple[float, float, float, int], uniform: float, factor: float) -> tuple[float, float, float, int]:
-    """Return the next probability, the CDF up to it, the steps of it under `uniform`, and whether one was too near to tell."""
-    term, total, below, doubt = sums
+def _added(sums: _Sums, uniform: Single, factor: Single) -> _Sums:
+    """Return the next probability, the CDF up to it, the steps of it under `uniform`, and how near the nearest one is."""
+    term, total, below, nearest = sums
     term *= factor
-    below += total < uniform
-    doubt |= abs(total - uniform) < _MARGIN
-    return term, total + term, below, doubt
+    below += np.float32(1.0) if total < uniform else np.float32(0.0)
+    return term, total + term, below, min(nearest, abs(total - uniform))
+
+
+@vectorised
+def _halves(row: Floats) -> tuple[Singles, Singles]:
+    """Return the room of a row as two rows of numbers in single precision."""
+    numbers = row.view(np.float32)
+    return numbers[: len(row)], numbers[len(row) :]
 
 
 @vectorised

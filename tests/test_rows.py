@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import gammaln
 
 from simlab.inverse import LARGEST, binomial_quantiles, normal_quantiles, poisson_quantiles
-from simlab.rows import WORK, fill_binomials, fill_exponentials, fill_logarithms, fill_normals, fill_poisson
+from simlab.rows import WORK, fill_binomials, fill_exponentials, fill_log_gammas, fill_logarithms, fill_normals, fill_poisson
 
 LANES = 4001
 EDGES = np.array([2.0**-53, 1.0 - 2.0**-53, 1e-12, 1.0 - 1e-12, 0.075, 0.925, 0.0749999, 0.5])
@@ -40,6 +41,14 @@ def test_logarithms_agree_with_the_library() -> None:
     out = np.empty(LANES)
     fill_logarithms(x, out, room())
     assert ulps(out, np.log(x)) <= 2
+
+
+def test_log_gammas_agree_with_the_library() -> None:
+    # Near 1 and 2, where it is 0, in absolute terms.
+    x = 10.0 ** np.linspace(-10, 12, LANES)
+    out = np.empty(LANES)
+    fill_log_gammas(x, out, room())
+    np.testing.assert_allclose(out, gammaln(x), rtol=2e-15, atol=1e-14)
 
 
 def test_normals_agree_with_those_one_by_one() -> None:

@@ -19,9 +19,10 @@ from typing import Annotated, ClassVar, NamedTuple
 import numpy as np
 from annotated_types import Gt
 
-from simlab.compiled import compiled, elementwise
+from simlab.compiled import compiled, vectorised
 from simlab.guardrails.look import Floats, Integers
 from simlab.guardrails.rule import LOG_E_VALUE, Assumption, Guarantee, Observation, Step, Takes
+from simlab.rows import WORK, fill_log_gammas
 from simlab.settings import settings
 from simlab.ticks import Probability
 
@@ -51,7 +52,7 @@ class SampleRatioState(NamedTuple):
     banked: Floats
 
 
-_NOTHING = 1e-300  # what no share is divided by
+_ROUNDING = 1e-9  # steps of the same planned ratio differ by rounding only, and share one mixture
 
 RATIOS = 2
 """Ratios kept at once: a ramp has at most one for the steps up to one half and one for those beyond."""
@@ -72,17 +73,33 @@ def _planned(share: float, concentration: float) -> _Planned:
     return _Planned(share, prior, math.log(share), math.log1p(-share))
 
 
-@compiled
-def _log_e(treatment: float, control: float, planned: _Planned, concentration: float) -> float:
-    log_mixture = planned.prior - math.lgamma(concentration + (treatment + control))
-    log_mixture += math.lgamma(concentration * planned.share + treatment)
-    log_mixture += math.lgamma(concentration * (1.0 - planned.share) + control)
-    return log_mixture - treatment * planned.log_treated - control * planned.log_others
-
-
-@elementwise
-def _log_e_values(treatment: float, control: float, share: float, concentration: float) -> float:
-    return _log_e(treatment, control, _planned(share, concentration), concentration)
+@vectorised
+def _fill_evidence(treatment: Floats, control: Floats, share: Floats, concentration: float, out: Floats) -> None:
+    """Fill `out` [n] with log e-values of counts against planned shares; where there is no share it is 0."""
+    count = len(out)
+    prior, log_treated, log_others, within = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
+    known = _planned(0.5, concentration)
+    for at in range(count):
+        # Most lanes have the same plan.
+        if share[at] != known.share and 0.0 < share[at] < 1.0:
+            known = _planned(share[at], concentration)
+        prior[at], log_treated[at], log_others[at], within[at] = known.prior, known.log_treated, known.log_others, known.share
+    x, log_gamma, work = np.empty(count), np.empty(count), np.empty((WORK, count))
+    for at in range(count):
+        x[at] = concentration + (treatment[at] + control[at])
+    fill_log_gammas(x, log_gamma, work)
+    for at in range(count):
+        out[at] = prior[at] - log_gamma[at]
+        x[at] = concentration * within[at] + treatment[at]
+    fill_log_gammas(x, log_gamma, work)
+    for at in range(count):
+        out[at] += log_gamma[at]
+        x[at] = concentration * (1.0 - within[at]) + control[at]
+    fill_log_gammas(x, log_gamma, work)
+    for at in range(count):
+        out[at] += log_gamma[at]
+        out[at] -= treatment[at] * log_treated[at] + control[at] * log_others[at]
+        out[at] = out[at] if share[at] == within[at] else 0.0
 
 
 def log_e_value(treatment: Floats, control: Floats, *, share: Floats, concentration: float) -> Floats:
@@ -97,42 +114,103 @@ def log_e_value(treatment: Floats, control: Floats, *, share: Floats, concentrat
     concentration : float
         A, the weight of the prior in users.
     """
-    return np.asarray(_log_e_values(treatment, control, share, concentration))
+    each = np.broadcast_arrays(treatment, control, share)
+    treated, others, planned = (values.astype(float).ravel() for values in each)
+    out = np.empty(treated.size)
+    _fill_evidence(treated, others, planned, concentration, out)
+    return out.reshape(each[0].shape)
+
+
+@vectorised
+def _shares_now(shares: Floats, out: Floats) -> None:
+    """Fill `out` [lanes] with treatment's planned share of both arms, of `shares` [2, lanes]; 0 where it has none."""
+    for lane in range(len(out)):
+        both = shares[0, lane] + shares[1, lane]
+        out[lane] = shares[0, lane] / both if both > 0.0 else 0.0
+
+
+@vectorised
+def _all_known(counts: Floats, now: Floats, share: Floats) -> bool:
+    """Return whether every planned share under which users have come has a place among the ratios."""
+    ratios, streams, lanes = share.shape
+    known = np.empty(lanes, dtype=np.bool_)
+    found = True
+    for stream in range(streams):
+        for lane in range(lanes):
+            # Without both arms there is no ratio to test; users seen then are nobody's evidence.
+            some = (counts[0, stream, lane] + counts[1, stream, lane] > 0.0) & (now[lane] > 0.0) & (now[lane] < 1.0)
+            known[lane] = not some
+        for ratio in range(ratios):
+            for lane in range(lanes):
+                known[lane] |= abs(share[ratio, stream, lane] - now[lane]) <= _ROUNDING
+        for lane in range(lanes):
+            found &= known[lane]
+    return found
 
 
 @compiled
-def _count(
-    counts: Floats, shares: Floats, concentration: float,
+def _make_room(
+    counts: Floats, now: Floats,
     treatment: Floats, control: Floats, share: Floats, evidence: Floats, oldest: Integers, banked: Floats,
 ) -> None:  # fmt: skip
-    """Count the users [2, streams, lanes] of one part under its planned shares [2, lanes], in place."""
-    ratios, streams, lanes = treatment.shape
-    planned = _planned(0.5, concentration)
+    """Give each new planned ratio a place, in place, and bank the evidence of the one that had it."""
+    ratios, streams, lanes = share.shape
     for stream in range(streams):
         for lane in range(lanes):
-            treated, others = counts[0, stream, lane], counts[1, stream, lane]
-            share_now = shares[0, lane] / max(shares[0, lane] + shares[1, lane], _NOTHING)
-            # Without both arms there is no ratio to test; users seen then are nobody's evidence.
-            if not (treated + others > 0.0 and 0.0 < share_now < 1.0):
-                continue
-            here = -1
+            new = counts[0, stream, lane] + counts[1, stream, lane] > 0.0 and 0.0 < now[lane] < 1.0
             for ratio in range(ratios):
-                # Steps of the same planned ratio differ by rounding only, and share one mixture.
-                if here < 0 and abs(share[ratio, stream, lane] - share_now) <= 1e-9:
-                    here = ratio
-            if here < 0:
+                new = new and not abs(share[ratio, stream, lane] - now[lane]) <= _ROUNDING
+            if new:
                 here = oldest[stream, lane]
                 oldest[stream, lane] = (here + 1) % ratios
                 banked[stream, lane] += evidence[here, stream, lane]
-                treatment[here, stream, lane], control[here, stream, lane], share[here, stream, lane] = 0.0, 0.0, share_now
-            treatment[here, stream, lane] += treated
-            control[here, stream, lane] += others
-            # Most lanes have the same plan.
-            if planned.share != share[here, stream, lane]:
-                planned = _planned(share[here, stream, lane], concentration)
-            evidence[here, stream, lane] = _log_e(
-                treatment[here, stream, lane], control[here, stream, lane], planned, concentration
-            )
+                treatment[here, stream, lane], control[here, stream, lane] = 0.0, 0.0
+                share[here, stream, lane], evidence[here, stream, lane] = now[lane], 0.0
+
+
+@vectorised
+def _count(
+    counts: Floats, now: Floats, concentration: float, share: Floats, treatment: Floats, control: Floats, evidence: Floats
+) -> None:
+    """Count the users [2, streams, lanes] of one part under its planned shares [lanes], in place."""
+    ratios, streams, lanes = treatment.shape
+    counted = np.empty(lanes, dtype=np.bool_)
+    for stream in range(streams):
+        counted[:] = False
+        for ratio in range(ratios):
+            touched = False
+            for lane in range(lanes):
+                treated, others = counts[0, stream, lane], counts[1, stream, lane]
+                near = abs(share[ratio, stream, lane] - now[lane]) <= _ROUNDING
+                here = near & (not counted[lane]) & (treated + others > 0.0)
+                treatment[ratio, stream, lane] += treated if here else 0.0
+                control[ratio, stream, lane] += others if here else 0.0
+                counted[lane] |= here
+            for lane in range(lanes):
+                touched |= counted[lane] & (abs(share[ratio, stream, lane] - now[lane]) <= _ROUNDING)
+            if touched:
+                _fill_evidence(
+                    treatment[ratio, stream], control[ratio, stream], share[ratio, stream], concentration, evidence[ratio, stream]
+                )
+
+
+@compiled
+def _together(share: Floats, evidence: Floats, banked: Floats, out: Floats) -> None:
+    """Fill `out` [streams, lanes] with the evidence of all ratios.
+
+    Before the first user there is nothing to judge, and that is not the same as users who came as planned.
+    """
+    ratios, streams, lanes = share.shape
+    for stream in range(streams):
+        for lane in range(lanes):
+            out[stream, lane] = math.nan
+        for ratio in range(ratios):
+            for lane in range(lanes):
+                so_far = out[stream, lane] if out[stream, lane] == out[stream, lane] else 0.0
+                some = share[ratio, stream, lane] == share[ratio, stream, lane]
+                out[stream, lane] = so_far + evidence[ratio, stream, lane] if some else out[stream, lane]
+        for lane in range(lanes):
+            out[stream, lane] = banked[stream, lane] + out[stream, lane]
 
 
 @settings
@@ -186,10 +264,20 @@ class SampleRatio:
     def update(self, state: SampleRatioState, seen: Observation) -> Step:
         """Count the users of each part under its own shares."""
         if seen.counts is not None and seen.shares is not None:
-            state = SampleRatioState._make(values.copy() for values in state)
             for counts, shares in zip(seen.counts, seen.shares, strict=True):
                 if counts.any():
-                    _count(counts, shares, self.concentration, *state)
-        # Before the first user there is nothing to judge, and that is not the same as users who came as planned.
-        nobody = np.isnan(state.share).all(axis=0)
-        return Step(state, np.where(nobody, np.nan, state.banked + state.evidence.sum(axis=0)), worse=True)
+                    state = self._counted(state, counts, shares)
+        statistic = np.empty(state.banked.shape)
+        _together(state.share, state.evidence, state.banked, statistic)
+        return Step(state, statistic, worse=True)
+
+    def _counted(self, state: SampleRatioState, counts: Floats, shares: Floats) -> SampleRatioState:
+        """Return the state with the users [2, streams, lanes] of one part counted under its planned shares [2, lanes]."""
+        now = np.empty(shares.shape[1])
+        _shares_now(shares, now)
+        if not _all_known(counts, now, state.share):
+            state = SampleRatioState._make(values.copy() for values in state)
+            _make_room(counts, now, *state)
+        treatment, control, evidence = state.treatment.copy(), state.control.copy(), state.evidence.copy()
+        _count(counts, now, self.concentration, state.share, treatment, control, evidence)
+        return state._replace(treatment=treatment, control=control, evidence=evidence)
