@@ -15,7 +15,7 @@ from simlab.errors import UnitError
 from simlab.guardrails.look import ALARM, OK, UNKNOWN, Bools, Decision, Floats, Look, Reached
 from simlab.guardrails.rule import Rule, State, Takes, choose, learns
 from simlab.guardrails.signal import Signal, Signalled, SignalState
-from simlab.guardrails.verdicts import decide, settle
+from simlab.guardrails.verdicts import decide, everywhere, settle
 from simlab.guardrails.watch import Watch
 
 Respond = Literal["alert", "pause", "rollback", "hold"]
@@ -237,4 +237,4 @@ def tests_of(watch: Watch, rule: Rule | None, *, segments: int) -> int:
 
 def _spread(worse: Bools | bool, shape: tuple[int, ...]) -> Bools:
     """Return a direction for each stream and lane."""
-    return np.full(shape, worse) if isinstance(worse, bool) else np.ascontiguousarray(np.broadcast_to(worse, shape))
+    return everywhere(worse, shape) if isinstance(worse, bool) else np.ascontiguousarray(np.broadcast_to(worse, shape))

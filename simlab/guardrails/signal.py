@@ -22,7 +22,7 @@ from simlab.guardrails.contrast import CONTROL_SUM, SMALLER, TERMS, TREATMENT_SU
 from simlab.guardrails.look import BUCKETS, CONTROL, TREATMENT, Bools, Floats, Look, Sums, UserSums
 from simlab.guardrails.quantiles import above_pooled, quantile_of
 from simlab.guardrails.rule import Observation, Takes
-from simlab.guardrails.waiting import gather, portion
+from simlab.guardrails.waiting import gather, nothing, portion
 from simlab.guardrails.watch import Watch
 from simlab.settings import settings
 
@@ -106,7 +106,7 @@ class Signal(Watch):
         zero = np.zeros((streams, lanes))
         window = np.zeros((looks - 1, terms, streams, lanes))
         expected = np.full((streams, lanes), self.of in {None, "everyone"})
-        return SignalState(np.zeros((terms, streams, lanes)), window, Baseline(zero, zero, zero), expected)
+        return SignalState(nothing((terms, streams, lanes)), window, Baseline(zero, zero, zero), expected)
 
     def observe(self, state: SignalState, look: Look, *, takes: Takes, elapsed: int) -> Signalled:
         """Return the new state and what the rule sees.
@@ -190,7 +190,9 @@ class Signal(Watch):
             varied = enough if self.compare is None else enough & (terms[VARIANCE] > 0)
             some, enough, finite = (_everywhere(np.asarray(each.all(axis=0)), each.shape) for each in (some, varied, finite))
         begun = elapsed > self.warmup
-        waiting, taken, thin = portion(terms, some=some, enough=enough, open_lanes=open_lanes & finite, begun=begun)
+        waiting, taken, thin = portion(
+            terms, state.waiting, some=some, enough=enough, open_lanes=open_lanes & finite, begun=begun
+        )
         windowed, window = terms, state.window
         if len(window):
             windowed = terms + window.sum(axis=0)

@@ -5,6 +5,7 @@ See `simlab.guardrails.guardrail` for what the answers mean. Loops over lanes ar
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +51,23 @@ class Verdict(NamedTuple):
     thin: Bools
 
 
+@lru_cache(maxsize=16)
+def everywhere(answer: bool, shape: tuple[int, ...]) -> Bools:
+    """Return the same answer for every stream and lane; one array for all who ask, not to be written to."""
+    return np.full(shape, answer)
+
+
+@compiled
+def _all_judged(new: Floats, valid: Bools) -> bool:
+    streams, lanes = valid.shape
+    found = True
+    for stream in range(streams):
+        for lane in range(lanes):
+            # A number equals itself.
+            found &= valid[stream, lane] & (new[stream, lane] == new[stream, lane])
+    return found
+
+
 @compiled
 def _settle(
     new: Floats, new_worse: Bools, last: Floats, last_worse: Bools, last_observed: Bools,
@@ -60,7 +78,6 @@ def _settle(
     all_taken = True
     for stream in range(streams):
         for lane in range(lanes):
-            # A number equals itself.
             judged = valid[stream, lane] & (new[stream, lane] == new[stream, lane])
             statistic[stream, lane] = new[stream, lane] if judged else last[stream, lane]
         for lane in range(lanes):
@@ -106,6 +123,9 @@ def settle(
         Whether the rule's state is kept wherever it was shown something.
     """
     shape = valid.shape
+    if _all_judged(new[0], valid):
+        yes = everywhere(True, shape)
+        return Settled(*new, observed=yes, unknown=everywhere(False, shape), taken=yes), True
     settled = Settled(np.empty(shape), *(np.empty(shape, dtype=np.bool_) for _ in range(4)))
     given = (*new, *last, valid, skipped, even, missing, learns)
     return settled, bool(_settle(*given, *settled))

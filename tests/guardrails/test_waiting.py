@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simlab.guardrails.waiting import gather, portion
+from simlab.guardrails.waiting import gather, nothing, portion
 
 STREAMS, LANES = 2, 3
 
@@ -22,7 +22,19 @@ def test_every_case_of_some_enough_open_and_begun() -> None:
     some, enough, opened = (each.reshape(2, 4) for each in grid)
     terms = np.arange(1.0, 9.0).reshape(1, 2, 4)
     for begun in (False, True):
-        waiting, taken, thin = portion(terms, some=some, enough=enough, open_lanes=opened, begun=begun)
+        waiting, taken, thin = portion(terms, nothing(terms.shape), some=some, enough=enough, open_lanes=opened, begun=begun)
         np.testing.assert_array_equal(taken, opened & enough & begun)
         np.testing.assert_array_equal(thin, opened & ~enough & some)
         np.testing.assert_array_equal(waiting[0], np.where(taken | (not begun), 0.0, terms[0]))
+
+
+def test_what_waits_is_the_same_whether_or_not_it_takes_memory() -> None:
+    everywhere, new = np.ones((STREAMS, LANES), dtype=bool), np.arange(12.0).reshape(2, STREAMS, LANES)
+    for waited in (nothing(new.shape), np.zeros(new.shape)):
+        terms, _ = gather(new.copy(), waited)
+        np.testing.assert_array_equal(terms, new)
+        answers = {"some": everywhere, "open_lanes": everywhere, "begun": True}
+        assert not any(portion(terms, waited, enough=everywhere, **answers).waiting.strides)
+        left = portion(terms, waited, enough=~everywhere, **answers).waiting
+        np.testing.assert_array_equal(left, new)
+        np.testing.assert_array_equal(gather(new.copy(), left).terms, 2 * new)
