@@ -148,20 +148,54 @@ def fill_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) -> 
     ValueError
         As `poisson_quantile` does.
     """
-    doubt, largest, alike = work[4].view(np.int64), 0.0, True
+    doubt, largest = work[4].view(np.int64), 0.0
     for at in range(len(out)):
         largest = max(largest, means[at])
-    for at in range(len(out)):
-        alike &= means[at] == largest
-    if largest >= _SUMMED_BELOW:
-        _expand_poisson(uniforms, means, out, work)
-    elif alike:
-        _sum_one_poisson(uniforms, largest, out, work, _steps(largest))
-    else:
+    if largest < _SUMMED_BELOW:
         _sum_poisson(uniforms, means, out, work, _steps(largest))
+    else:
+        _expand_poisson(uniforms, means, out, work)
     for at in range(len(out)):
         if doubt[at]:
             out[at] = poisson_quantile(uniforms[at], means[at])
+
+
+@vectorised
+def fill_one_poisson(uniforms: Floats, mean: float, out: Floats, work: Floats) -> None:
+    """Fill `out` with `poisson_quantile` of each uniform and one mean: small ones share their sums of probabilities.
+
+    Raises
+    ------
+    ValueError
+        As `poisson_quantile` does.
+    """
+    if not 0.0 <= mean < _SUMMED_BELOW:
+        means = work[7]
+        means[:] = mean
+        fill_poisson(uniforms, means, out, work)
+        return
+    doubt, steps = work[4].view(np.int64), _steps(mean)
+    term = math.exp(-mean)
+    total = term
+    for at in range(len(out)):
+        out[at], doubt[at] = 0.0, 0
+    for first in range(0, steps, _TOGETHER):
+        a = total
+        term *= mean / (first + 1)
+        b = a + term
+        term *= mean / (first + 2)
+        c = b + term
+        term *= mean / (first + 3)
+        d = c + term
+        term *= mean / (first + 4)
+        total = d + term
+        for at in range(len(out)):
+            u = uniforms[at]
+            out[at] += (a < u) + (b < u) + (c < u) + (d < u)
+            doubt[at] |= min(abs(a - u), abs(b - u), abs(c - u), abs(d - u)) < _MARGIN_OF_ONE
+    for at in range(len(out)):
+        if doubt[at] or out[at] == steps:
+            out[at] = poisson_quantile(uniforms[at], mean)
 
 
 @vectorised
@@ -243,28 +277,6 @@ def _sum_up(uniforms: Floats, none: Floats, start: Floats, slope: Floats, out: F
     for at in range(len(out)):
         out[at] = below[at]
         doubt[at] = (not nearest[at] > _MARGIN) | (out[at] == steps)
-
-
-@vectorised
-def _sum_one_poisson(uniforms: Floats, mean: float, out: Floats, work: Floats, steps: int) -> None:
-    """Add probabilities up from zero, once for the whole row."""
-    doubt, term = work[4].view(np.int64), math.exp(-mean)
-    for at in range(len(out)):
-        out[at], doubt[at] = 0.0, 0
-    upto = np.empty(steps)
-    upto[0] = term
-    for step in range(1, steps):
-        term *= mean / step
-        upto[step] = upto[step - 1] + term
-    for first in range(0, steps, _TOGETHER):
-        a, b, c, d = upto[first], upto[first + 1], upto[first + 2], upto[first + 3]
-        for at in range(len(out)):
-            u = uniforms[at]
-            near = min(abs(a - u), abs(b - u), abs(c - u), abs(d - u))
-            out[at] += (a < u) + (b < u) + (c < u) + (d < u)
-            doubt[at] |= near < _MARGIN_OF_ONE
-    for at in range(len(out)):
-        doubt[at] |= out[at] == steps
 
 
 @vectorised

@@ -200,6 +200,24 @@ class _Skew:
         return found
 
 
+class _Planned(NamedTuple):
+    """Planned shares of treatment and control at the positions of the ramp; the arrays are not written to.
+
+    Attributes
+    ----------
+    position : int64[lanes]
+        Where the ramp is.
+    shares : float64[2, lanes]
+        Of all users.
+    cohort_shares : float64[steps, 2, lanes]
+        By the step that assigned them; no steps where nobody counts users.
+    """
+
+    position: Integers
+    shares: Floats
+    cohort_shares: Floats
+
+
 class _Gathered:
     """What has arrived since the last look of one cadence, split in parts where the ramp moved."""
 
@@ -222,6 +240,8 @@ class _Gathered:
         self._nothing = np.zeros((self.parts, segments, len(ARMS), lanes))
         steps = len(strata.shares) - 1 if watched.first_seen else 0
         self._nobody = np.zeros((self.parts, steps, segments, 2, lanes))
+        self._no_shares = np.zeros((self.parts, 2, lanes)), np.zeros((self.parts, steps, 2, lanes))
+        self._planned = _Planned(self._position, *(np.zeros_like(none[0]) for none in self._no_shares))
         self._by_user = UsersGathered(watched.terms, parts=self.parts, segments=segments, lanes=lanes)
         self._clear(np.ones(lanes, dtype=bool))
 
@@ -233,8 +253,8 @@ class _Gathered:
             self._first_seen = self._nobody
             self._part = np.zeros(len(lanes), dtype=np.int64)
             self._empty = np.ones(len(lanes), dtype=bool)
-            self._shares = np.zeros((self.parts, 2, len(lanes)))
-            self._cohort_shares = np.zeros((*self._nobody.shape[:2], 2, len(lanes)))
+            self._shares: Floats = self._no_shares[0]
+            self._cohort_shares: Floats = self._no_shares[1]
             return
         kept = ~lanes
         self._sums = {name: [values * kept for values in each] for name, each in self._sums.items()}
@@ -252,16 +272,16 @@ class _Gathered:
         self._position = np.where(arrived, batch.position, self._position)
         self._empty = self._empty & ~arrived
         self._end = np.where(arrived, batch.tick + 1, self._end)
-        self._by_user.add(batch.increments.users, self.strata.allocation[batch.position], self._part, arrived)
+        if batch.increments.users:
+            self._by_user.add(batch.increments.users, self.strata.allocation[batch.position], self._part, arrived)
         for part in range(self.parts):
             here = arrived & (self._part == part)
             if here.any():
                 self._add_part(part, here, batch)
 
     def _add_part(self, part: int, here: Bools, batch: _Batch) -> None:
-        shares = self.strata.shares[batch.position].T
-        self._shares[part] = np.where(here, shares, self._shares[part])
         everywhere = bool(here.all())
+        self._plan(part, here, batch.position, everywhere=everywhere)
         for name, sums in batch.increments.sums.items():
             kept = self._sums.setdefault(name, [])
             shared = sums.squares is sums.total
@@ -283,14 +303,28 @@ class _Gathered:
             else:
                 self._first_seen = self._first_seen.copy()
                 self._first_seen[part] += seen
-            shares = np.moveaxis(self.strata.cohort_shares[batch.position], 0, -1)
-            self._cohort_shares[part] = np.where(here, shares, self._cohort_shares[part])
+
+    def _plan(self, part: int, here: Bools, position: Integers, *, everywhere: bool) -> None:
+        """Note the planned shares of these lanes; they are looked up where the ramp has moved."""
+        if self._planned.position is not position:
+            cohorts = self.strata.cohort_shares[position] if self.counts_users else np.zeros((len(position), 0, 2))
+            planned = self.strata.shares[position].T, np.moveaxis(cohorts, 0, -1)
+            self._planned = _Planned(position, *(np.ascontiguousarray(shares) for shares in planned))
+        shares, cohort_shares = self._planned.shares, self._planned.cohort_shares
+        if self.parts == 1:
+            self._shares = shares[None] if everywhere else np.where(here, shares, self._shares)
+            self._cohort_shares = cohort_shares[None] if everywhere else np.where(here, cohort_shares, self._cohort_shares)
+            return
+        if self._shares is self._no_shares[0]:
+            self._shares, self._cohort_shares = self._no_shares[0].copy(), self._no_shares[1].copy()
+        self._shares[part] = np.where(here, shares, self._shares[part])
+        self._cohort_shares[part] = np.where(here, cohort_shares, self._cohort_shares[part])
 
     def take(self, time: int) -> Look:
         """Return the look at `time`. A missing look leaves its data for the next one; without new data it is missing too."""
         missing = self.noise.missing(time) | self._empty
         given = ~missing
-        one_armed = self.strata.one_armed[self._position] & ~(self._shares > 0).all(axis=1).any(axis=0)
+        one_armed = self.strata.one_armed[self._position] & ~((self._shares[:, 0] > 0) & (self._shares[:, 1] > 0)).any(axis=0)
         look = Look(
             time=time,
             start=self._start,

@@ -9,7 +9,16 @@ import pytest
 from scipy.special import gammaln
 
 from simlab.inverse import LARGEST, binomial_quantiles, normal_quantiles, poisson_quantiles
-from simlab.rows import WORK, fill_binomials, fill_exponentials, fill_log_gammas, fill_logarithms, fill_normals, fill_poisson
+from simlab.rows import (
+    WORK,
+    fill_binomials,
+    fill_exponentials,
+    fill_log_gammas,
+    fill_logarithms,
+    fill_normals,
+    fill_one_poisson,
+    fill_poisson,
+)
 
 LANES = 4001
 EDGES = np.array([2.0**-53, 1.0 - 2.0**-53, 1e-12, 1.0 - 1e-12, 0.075, 0.925, 0.0749999, 0.5])
@@ -66,6 +75,13 @@ def test_poisson_numbers_are_those_one_by_one(mean: float, spread: float) -> Non
     np.testing.assert_array_equal(out, poisson_quantiles(uniforms(3), means))
 
 
+@pytest.mark.parametrize("mean", [0.0, 1e-9, 0.02, 0.4, 2.0, 4.9, 11.9, 12.1, 50.0, 1e6])
+def test_poisson_numbers_of_one_mean_are_those_one_by_one(mean: float) -> None:
+    out = np.empty(LANES)
+    fill_one_poisson(uniforms(3), mean, out, room())
+    np.testing.assert_array_equal(out, poisson_quantiles(uniforms(3), np.full(LANES, mean)))
+
+
 @pytest.mark.parametrize("trials", [0, 1, 7, 60, 300, 10**5, 10**9])
 @pytest.mark.parametrize("chance", [0.0, 1e-9, 1e-4, 0.02, 0.3, 0.5, 0.7, 1.0])
 def test_binomial_numbers_are_those_one_by_one(trials: int, chance: float) -> None:
@@ -84,12 +100,16 @@ def test_a_number_beside_a_step_of_the_distribution_is_right() -> None:
     out = np.empty(3)
     fill_poisson(beside, means, out, room(3))
     np.testing.assert_array_equal(out, poisson_quantiles(beside, means))
+    fill_one_poisson(beside, 0.7, out, room(3))
+    np.testing.assert_array_equal(out, poisson_quantiles(beside, means))
 
 
 @pytest.mark.parametrize("wrong", [-1.0, np.nan, 2.0 * LARGEST])
 def test_what_is_no_mean_is_refused(wrong: float) -> None:
     with pytest.raises(ValueError, match="mean between 0"):
         fill_poisson(np.full(2, 0.5), np.array([1.0, wrong]), np.empty(2), room(2))
+    with pytest.raises(ValueError, match="mean between 0"):
+        fill_one_poisson(np.full(2, 0.5), wrong, np.empty(2), room(2))
 
 
 @pytest.mark.parametrize("wrong", [-0.1, np.nan, 1.1])

@@ -7,13 +7,14 @@ other lanes nor on what is watched. Cells are numbered segment by segment; lanes
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from simlab.compiled import compiled
 from simlab.guardrails.look import CONTROL, OUTSIDE, TREATMENT, Floats, Integers
 from simlab.inverse import binomial_quantile
-from simlab.rows import WORK, fill_binomials, fill_exponentials, fill_normals, fill_poisson
+from simlab.rows import WORK, fill_binomials, fill_exponentials, fill_normals, fill_one_poisson, fill_poisson
 from simlab.streams import cell_key, fill_lane_uniforms, lane_uniform
 
 
@@ -128,6 +129,15 @@ def draw_binomials(
 
 
 @compiled
+def _one_value(row: Floats) -> bool:
+    """Return whether all numbers of a row are the same."""
+    found = True
+    for each in row:
+        found &= each == row[0]
+    return found
+
+
+@compiled
 def _alike(treated: Integers, control_from: Integers) -> bool:
     """Return whether all lanes have the same allocation, as they have unless something acted in some."""
     found = True
@@ -190,27 +200,20 @@ def draw_first_seen(
     the expected requests since assignment, moves on.
     """
     segments, strata, lanes = so_far.shape
-    alike = _alike(treated, control_from)
-    uniform, mean, new, work = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty((WORK, lanes))
+    alike, new = _alike(treated, control_from), np.empty(lanes)
     out[:] = 0.0
     for segment in range(segments):
         for stratum in range(strata):
-            count, coming = users[segment, stratum], expected[segment, stratum]
-            known, here = -1.0, 0.0
-            for lane in range(lanes):
-                mean[lane] = 0.0
-                if stratum < treated[lane] or stratum >= control_from[lane]:
-                    before = so_far[segment, stratum, lane]
-                    so_far[segment, stratum, lane] = before + coming
-                    # Lanes whose ramps have moved alike have the same mean.
-                    if before != known:
-                        known, here = before, _seen_by(before + coming, count, gamma) - _seen_by(before, count, gamma)
-                    mean[lane] = max(0.0, here)
-            if not _any_above_zero(mean):
+            users_here = _Cohort(users[segment, stratum], expected[segment, stratum], gamma)
+            before, step = so_far[segment, stratum], cohort[stratum]
+            base = cell_key(key, tick, segment * strata + stratum)
+            if alike and _one_value(before):
+                assigned = stratum < treated[0] or stratum >= control_from[0]
+                some = assigned and _draw_new_alike(base, first_lane, users_here, before, new)
+            else:
+                some = _draw_new(base, first_lane, users_here, stratum, treated, control_from, before, new)
+            if not some:
                 continue
-            fill_lane_uniforms(cell_key(key, tick, segment * strata + stratum), first_lane, uniform)
-            fill_poisson(uniform, mean, new, work)
-            step = cohort[stratum]
             if alike:
                 arm = TREATMENT if stratum < treated[0] else CONTROL
                 for lane in range(lanes):
@@ -218,6 +221,56 @@ def draw_first_seen(
                 continue
             for lane in range(lanes):
                 out[step, segment, TREATMENT if stratum < treated[lane] else CONTROL, lane] += new[lane]
+
+
+class _Cohort(NamedTuple):
+    """Users of a cell: how many, their expected requests of a tick, and the shape of their activity."""
+
+    users: float
+    coming: float
+    gamma: float
+
+
+@compiled
+def _draw_new_alike(base: np.uint64, first_lane: int, cohort: _Cohort, so_far: Floats, new: Floats) -> bool:
+    """Fill `new` [lanes] with users first seen where `so_far` is the same in all lanes; return whether there may be any."""
+    mean = _seen_in(so_far[0], cohort)
+    so_far += cohort.coming
+    if not mean > 0.0:
+        return False
+    uniform, work = np.empty(len(new)), np.empty((WORK, len(new)))
+    fill_lane_uniforms(base, first_lane, uniform)
+    fill_one_poisson(uniform, mean, new, work)
+    return True
+
+
+@compiled
+def _draw_new(
+    base: np.uint64, first_lane: int, cohort: _Cohort, stratum: int, treated: Integers, control_from: Integers,
+    so_far: Floats, new: Floats,
+) -> bool:  # fmt: skip
+    """Fill `new` [lanes] with users first seen in the lanes that have assigned them; return whether there may be any."""
+    mean, known, here = np.zeros(len(new)), -1.0, 0.0
+    for lane in range(len(new)):
+        if stratum < treated[lane] or stratum >= control_from[lane]:
+            # Lanes whose ramps have moved alike have the same mean.
+            if so_far[lane] != known:
+                known, here = so_far[lane], _seen_in(so_far[lane], cohort)
+            so_far[lane] += cohort.coming
+            mean[lane] = max(0.0, here)
+    if not _any_above_zero(mean):
+        return False
+    uniform, work = np.empty(len(new)), np.empty((WORK, len(new)))
+    fill_lane_uniforms(base, first_lane, uniform)
+    fill_poisson(uniform, mean, new, work)
+    return True
+
+
+@compiled
+def _seen_in(so_far: float, cohort: _Cohort) -> float:
+    """Return how many users are expected to be seen first in a tick before which `so_far` requests were expected of them."""
+    after = _seen_by(so_far + cohort.coming, cohort.users, cohort.gamma)
+    return float(after - _seen_by(so_far, cohort.users, cohort.gamma))
 
 
 @compiled

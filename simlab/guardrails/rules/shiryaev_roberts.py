@@ -14,9 +14,28 @@ from typing import Annotated, ClassVar
 import numpy as np
 from annotated_types import Gt
 
+from simlab.compiled import compiled
 from simlab.guardrails.look import Floats
 from simlab.guardrails.rule import Assumption, Guarantee, Observation, Step, Takes
+from simlab.rows import WORK, fill_exponentials, fill_logarithms
 from simlab.settings import settings
+
+
+@compiled
+def _multiplied(before: Floats, value: Floats, theta: float, log_r: Floats) -> None:
+    """Fill `log_r` [streams, lanes] with log((1 + R) exp(theta x - theta^2 / 2))."""
+    streams, lanes = log_r.shape
+    work, x, other = np.empty((WORK, lanes)), np.empty(lanes), np.empty(lanes)
+    for stream in range(streams):
+        for lane in range(lanes):
+            x[lane] = -abs(before[stream, lane])
+        fill_exponentials(x, other, work)
+        for lane in range(lanes):
+            x[lane] = 1.0 + other[lane]
+        fill_logarithms(x, other, work)
+        for lane in range(lanes):
+            log_one_more = max(before[stream, lane], 0.0) + other[lane]
+            log_r[stream, lane] = log_one_more + (theta * value[stream, lane] - 0.5 * theta * theta)
 
 
 @settings
@@ -64,6 +83,6 @@ class ShiryaevRoberts:
 
     def update(self, state: Floats, seen: Observation) -> Step:
         """Multiply in one look."""
-        log_ratio = self.theta * seen.value - 0.5 * self.theta * self.theta
-        log_r = np.logaddexp(0.0, state) + log_ratio
+        log_r = np.empty(state.shape)
+        _multiplied(state, seen.value, self.theta, log_r)
         return Step(log_r, log_r, worse=True)
