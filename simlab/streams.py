@@ -8,6 +8,7 @@ the key is a SplitMix64 sequence.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 _TO_UNIT = 2.0**-52
 
 
+@lru_cache(maxsize=1024)
 def stream_key(seed: int, name: str) -> np.uint64:
     """Return the 64-bit key of the stream `name` under `seed`."""
     digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()

@@ -237,4 +237,6 @@ def tests_of(watch: Watch, rule: Rule | None, *, segments: int) -> int:
 
 def _spread(worse: Bools | bool, shape: tuple[int, ...]) -> Bools:
     """Return a direction for each stream and lane."""
-    return everywhere(worse, shape) if isinstance(worse, bool) else np.ascontiguousarray(np.broadcast_to(worse, shape))
+    if isinstance(worse, bool):
+        return everywhere(worse, shape)
+    return np.ascontiguousarray(worse if worse.shape == shape else np.broadcast_to(worse, shape))

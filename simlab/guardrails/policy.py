@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -239,11 +240,11 @@ class Policy:
 
     def _judge(self, states: tuple[GuardrailState, ...], looks: Mapping[int, Look]) -> dict[int, Judged]:
         judged: dict[int, Judged] = {}
-        seen: dict[tuple[object, ...], Signalled] = {}
+        seen: dict[tuple[int, int], Signalled] = {}
         for index, look in looks.items():
             guardrail, state = self.guardrails[index], states[index]
             try:
-                key = (*_watches(guardrail), id(state.signal))
+                key = self._watching[index], id(state.signal)
                 if key not in seen:
                     seen[key] = guardrail.observe(state, look)
                 judged[index] = guardrail.judge(state, seen[key], look)
@@ -278,10 +279,17 @@ class Policy:
 
     def _sharing(self, state: PolicyState) -> PolicyState:
         """Return a state in which guardrails that watch the same hold one signal state, so that it is observed once."""
-        held: dict[tuple[object, ...], SignalState] = {}
-        watched = zip(self.guardrails, state.guardrails, strict=True)
-        states = tuple(each._replace(signal=held.setdefault(_watches(guardrail), each.signal)) for guardrail, each in watched)
-        return state._replace(guardrails=states)
+        held: dict[int, SignalState] = {}
+        watched = zip(self._watching, state.guardrails, strict=True)
+        return state._replace(
+            guardrails=tuple(each._replace(signal=held.setdefault(same, each.signal)) for same, each in watched)
+        )
+
+    @cached_property
+    def _watching(self) -> tuple[int, ...]:
+        """A number for each guardrail, the same for those whose rules are given the same."""
+        given = [(each.signal, each.rule.takes, each.every, each.tick) for each in self.guardrails]
+        return tuple(given.index(watched) for watched in given)
 
     def _blame(self, guardrail: Guardrail, when: str, error: BaseException) -> RuleError:
         """Return an error that says whose rule failed, and when; a rule may try to leave the whole program as well."""
@@ -291,11 +299,6 @@ class Policy:
 def _log_e_values(states: tuple[GuardrailState, ...]) -> Floats:
     """Return the log e-values of all streams, float64[streams of all guardrails, lanes]; an e-process starts at 1."""
     return np.concatenate([np.where(state.observed, state.statistic, 0.0) for state in states])
-
-
-def _watches(guardrail: Guardrail) -> tuple[object, ...]:
-    """Return what decides everything that a guardrail's rule is given."""
-    return guardrail.signal, guardrail.rule.takes, guardrail.every, guardrail.tick
 
 
 def share_budget(guardrails: tuple[Guardrail, ...], *, budget: float, share: Sharing, segments: int) -> tuple[Guardrail, ...]:
