@@ -235,27 +235,15 @@ def _sum_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, ste
 def _sum_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats, steps: int) -> None:
     """Add probabilities up from zero: each is the one before times odds (n - k + 1) / k."""
     log_none, none, slope, doubt, start = work[1], work[2], work[3], work[4].view(np.int64), work[5]
-    first, alike = chances[0], True
     for at in range(len(out)):
-        alike &= chances[at] == first
-    if alike:
-        log_other, odds = _log_other_and_odds(first)
-        for at in range(len(out)):
-            log_none[at], start[at], slope[at] = trials[at] * log_other, trials[at] * odds, -odds
-    else:
-        for at in range(len(out)):
-            log_other, odds = _log_other_and_odds(chances[at])
-            log_none[at], start[at], slope[at] = trials[at] * log_other, trials[at] * odds, -odds
+        # log(1 - p) as twice the area tangent of p / (p - 2).
+        log_none[at] = trials[at] * _log_of_area(chances[at] / (chances[at] - 2.0))
+        odds = chances[at] / (1.0 - chances[at])
+        start[at], slope[at] = trials[at] * odds, -odds
     fill_exponentials(log_none, none, work)
     _sum_up(uniforms, none, start, slope, out, work, steps)
     for at in range(len(out)):
         doubt[at] |= (not 0.0 <= chances[at] <= _SMALL) | (not trials[at] <= LARGEST)
-
-
-@vectorised
-def _log_other_and_odds(chance: float) -> tuple[float, float]:
-    """Return log(1 - p), twice the area tangent of p / (p - 2), and p / (1 - p)."""
-    return _log_of_area(chance / (chance - 2.0)), chance / (1.0 - chance)
 
 
 @vectorised

@@ -147,32 +147,18 @@ def _alike(treated: Integers, control_from: Integers) -> bool:
 
 
 @compiled
-def _sum_rows(rows: Floats, out: Floats) -> None:
-    """Fill `out` [lanes] with the sum of `rows` [strata, lanes], one after the other."""
-    if len(rows) == 0:
-        out[:] = 0.0
-        return
-    for lane in range(len(out)):
-        out[lane] = rows[0, lane]
-    for stratum in range(1, len(rows)):
-        for lane in range(len(out)):
-            out[lane] += rows[stratum, lane]
-
-
-@compiled
 def sum_arms(values: Floats, treated: Integers, control_from: Integers, out: Floats) -> None:
     """Add `values` [segments, strata, lanes] up to `out` [segments, arms, lanes], by each lane's own allocation."""
     segments, strata, lanes = values.shape
+    out[:] = 0.0
     alike = _alike(treated, control_from)
     for segment in range(segments):
-        if alike:
-            begin = max(treated[0], control_from[0])
-            _sum_rows(values[segment, : treated[0]], out[segment, TREATMENT])
-            _sum_rows(values[segment, treated[0] : begin], out[segment, OUTSIDE])
-            _sum_rows(values[segment, begin:], out[segment, CONTROL])
-            continue
-        out[segment] = 0.0
         for stratum in range(strata):
+            if alike:
+                arm = TREATMENT if stratum < treated[0] else CONTROL if stratum >= control_from[0] else OUTSIDE
+                for lane in range(lanes):
+                    out[segment, arm, lane] += values[segment, stratum, lane]
+                continue
             for lane in range(lanes):
                 here, there = stratum < treated[lane], stratum >= control_from[lane]
                 value = values[segment, stratum, lane]
