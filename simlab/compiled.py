@@ -20,18 +20,21 @@ class Compiled(Generic[P, R]):
     ----------
     function : callable
         What numba takes.
+    is_part : bool
+        Whether only compiled functions call it, so that it needs no way in from Python, which takes time to compile.
     options : Any
         Of ``numba.njit``.
     """
 
-    def __init__(self, function: Callable[P, R], **options: Any) -> None:
+    def __init__(self, function: Callable[P, R], *, is_part: bool = False, **options: Any) -> None:
         update_wrapper(self, function)
         self.py_func = function
+        self.is_part = is_part
         self.targetoptions = options
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call it, and compile it for these types where that has not been done."""
-        found: R = self.dispatcher(*args, **kwargs)
+        found: R = (self._alone if self.is_part else self.dispatcher)(*args, **kwargs)
         return found
 
     @cached_property
@@ -41,7 +44,16 @@ class Compiled(Generic[P, R]):
 
         _let_numba_see()
         # Nothing but Python and other compiled functions calls it, so that it needs no third way in.
-        options: dict[str, Any] = {"cache": True, "no_cfunc_wrapper": True, **self.targetoptions}
+        options: dict[str, Any] = {"cache": True, "no_cfunc_wrapper": True, "no_cpython_wrapper": self.is_part}
+        return njit(**options, **self.targetoptions)(self.py_func)
+
+    @cached_property
+    def _alone(self) -> Any:
+        """A part with a way in from Python, for whoever tries it by itself; kept on disk it would be taken for the other one."""
+        from numba import njit
+
+        _let_numba_see()
+        options: dict[str, Any] = self.targetoptions
         return njit(**options)(self.py_func)
 
 
@@ -90,6 +102,11 @@ def compiled(function: Callable[P, R]) -> Compiled[P, R]:
 def vectorised(function: Callable[P, R]) -> Compiled[P, R]:
     """Compile a function whose divisions by zero are infinite or no number, as NumPy's: loops of such become vector code."""
     return Compiled(function, error_model="numpy")
+
+
+def part(function: Callable[P, R]) -> Compiled[P, R]:
+    """Compile a function that only compiled ones call, with divisions as `vectorised` has them."""
+    return Compiled(function, is_part=True, error_model="numpy")
 
 
 def inlined(function: Callable[P, R]) -> Compiled[P, R]:

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 
-from simlab.compiled import elementwise, vectorised
+from simlab.compiled import elementwise, part
 
 # A compiled caller in another file keeps these kernels in its own cache: clear __pycache__ after a change here.
 
@@ -74,7 +74,7 @@ _STIRLING_ERROR = (
 )  # fmt: skip
 
 
-@vectorised
+@part
 def polynomial(x: float, c: tuple[float, ...]) -> float:
     """Return sum of c[i] x^i, i to 7, in Estrin's order: its short chains suit the processor better than Horner's."""
     s = x * x
@@ -83,7 +83,7 @@ def polynomial(x: float, c: tuple[float, ...]) -> float:
     return low + high * (s * s)
 
 
-@vectorised
+@part
 def normal_quantile(u: float) -> float:
     """Return the standard normal w with Phi(w) = u, to about 1e-16 relative (Wichura 1988, PPND16).
 
@@ -106,7 +106,7 @@ def normal_quantile(u: float) -> float:
     return math.copysign(w, from_centre)
 
 
-@vectorised
+@part
 def expansion(w: float, mean: float, k2: float, k3: float, k4: float, k5: float) -> tuple[float, float]:
     """Return x, and a bound on its error, such that a lattice variable is floor(x) where the normal one is `w`.
 
@@ -136,7 +136,7 @@ def expansion(w: float, mean: float, k2: float, k3: float, k4: float, k5: float)
     return mean + 0.5 + (even + w * odd), error
 
 
-@vectorised
+@part
 def _stirling_error(k: float) -> float:
     """Return log(k!) - log(sqrt(2 pi k) (k/e)^k) for a whole number k >= 1 (Loader 2000, section 2)."""
     if k < 15.5:
@@ -145,7 +145,7 @@ def _stirling_error(k: float) -> float:
     return (1 / 12 - s * (1 / 360 - s * (1 / 1260 - s * (1 / 1680 - s / 1188)))) / k
 
 
-@vectorised
+@part
 def _deviance(k: float, mean: float, excess: float) -> float:
     """Return k log(k / mean) - excess, where excess = k - mean (Loader 2000, bd0)."""
     v = excess / (k + mean)
@@ -163,7 +163,7 @@ def _deviance(k: float, mean: float, excess: float) -> float:
     return total
 
 
-@vectorised
+@part
 def _poisson_pmf(k: float, mean: float) -> float:
     if k == 0.0:
         return math.exp(-mean)
@@ -171,7 +171,7 @@ def _poisson_pmf(k: float, mean: float) -> float:
     return math.exp(exponent) / math.sqrt(2.0 * math.pi * k)
 
 
-@vectorised
+@part
 def _binomial_pmf(k: float, n: float, p: float) -> float:
     """Return P(X = k) for p <= 1/2 (Loader 2000, equation 5)."""
     if k == 0.0:
@@ -191,7 +191,7 @@ def _binomial_pmf(k: float, n: float, p: float) -> float:
     return math.exp(exponent) * math.sqrt(n / (2.0 * math.pi * k * (n - k)))
 
 
-@vectorised
+@part
 def _poisson_reached(k: int, u: float, mean: float) -> bool:
     """Return whether P(X <= k) >= u, from the tail that does not hold the mean."""
     if k + 1 <= mean:
@@ -213,7 +213,7 @@ def _poisson_reached(k: int, u: float, mean: float) -> bool:
     return total <= 1.0 - u
 
 
-@vectorised
+@part
 def _binomial_reached(k: int, lower: float, upper: float, n: float, p: float, strictly: bool) -> bool:
     """Return whether P(X <= k) >= `lower`, or > if `strictly`, for p <= 1/2 and k < n; `upper` is 1 - `lower`."""
     odds = p / (1.0 - p)
@@ -236,7 +236,7 @@ def _binomial_reached(k: int, lower: float, upper: float, n: float, p: float, st
     return total < upper if strictly else total <= upper
 
 
-@vectorised
+@part
 def _poisson_search(u: float, mean: float) -> tuple[int, int]:
     """Return the quantiles of `u` less and plus a margin, by adding up from zero."""
     term = math.exp(-mean)
@@ -255,7 +255,7 @@ def _poisson_search(u: float, mean: float) -> tuple[int, int]:
             return low, high
 
 
-@vectorised
+@part
 def _binomial_search(u: float, n: float, p: float) -> tuple[int, int]:
     """Return the quantiles of `u` less and plus a margin, by adding up from zero."""
     odds = p / (1.0 - p)
@@ -275,7 +275,7 @@ def _binomial_search(u: float, n: float, p: float) -> tuple[int, int]:
             return low, high
 
 
-@vectorised
+@part
 def poisson_quantile(u: float, mean: float) -> int:
     """Return the smallest k with P(X <= k) >= u, X Poisson.
 
@@ -312,7 +312,7 @@ def poisson_quantile(u: float, mean: float) -> int:
     return k
 
 
-@vectorised
+@part
 def _smaller_half_quantile(u: float, n: float, p: float, mirrored: bool) -> int:
     """Return the smallest k with P(X <= k) >= u, or, `mirrored`, with P(X > k) < u; X binomial and p <= 1/2.
 
@@ -343,7 +343,7 @@ def _smaller_half_quantile(u: float, n: float, p: float, mirrored: bool) -> int:
     return k
 
 
-@vectorised
+@part
 def binomial_quantile(u: float, n: int, p: float) -> int:
     """Return the smallest k with P(X <= k) >= u, X binomial.
 

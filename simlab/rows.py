@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from simlab.compiled import vectorised
+from simlab.compiled import part
 from simlab.inverse import (
     CENTRE_BOTTOM,
     CENTRE_TOP,
@@ -54,7 +54,7 @@ _MARGIN = 2e-5  # twice the rounding of a sum of thirty probabilities in single 
 _MARGIN_OF_ONE = 1e-12  # far above that in double precision
 
 
-@vectorised
+@part
 def fill_exponentials(x: Floats, out: Floats, work: Floats) -> None:
     """Fill `out` with exp(x), x kept between -708 and 709: a power of two times a Taylor sum over less than ln(2) / 2."""
     bits = work[0].view(np.int64)
@@ -73,7 +73,7 @@ def fill_exponentials(x: Floats, out: Floats, work: Floats) -> None:
         out[at] *= work[0, at]
 
 
-@vectorised
+@part
 def _log_of_area(v: float) -> float:
     """Return 2 artanh(v), the log of (1 + v) / (1 - v), by its series for |v| to 0.172: 3 - 2 sqrt(2), that of half an octave."""
     s = v * v
@@ -83,7 +83,7 @@ def _log_of_area(v: float) -> float:
     return 2.0 * v * (1.0 + s * (1 / 3 + s * series))
 
 
-@vectorised
+@part
 def fill_logarithms(x: Floats, out: Floats, work: Floats) -> None:
     """Fill `out` with log(x) of normal positive numbers: of the power of two, and of the rest as an area tangent."""
     of_x, bits = x.view(np.int64), work[0].view(np.int64)
@@ -96,7 +96,7 @@ def fill_logarithms(x: Floats, out: Floats, work: Floats) -> None:
         out[at] = power * _LN2_HIGH + (_log_of_area((rest - 1.0) / (rest + 1.0)) + power * _LN2_LOW)
 
 
-@vectorised
+@part
 def fill_log_gammas(x: Floats, out: Floats, work: Floats) -> None:
     """Fill `out` with the log of the gamma function of normal positive numbers: from 16 on by Stirling's series."""
     fill_logarithms(x, out, work)
@@ -113,7 +113,7 @@ def fill_log_gammas(x: Floats, out: Floats, work: Floats) -> None:
                 out[at] = math.lgamma(x[at])
 
 
-@vectorised
+@part
 def fill_normals(uniforms: Floats, out: Floats, work: Floats) -> None:
     """Fill `out` with `normal_quantile` of each: first as if all were in the centre, then one in seven once more."""
     for at in range(len(out)):
@@ -139,7 +139,7 @@ def fill_normals(uniforms: Floats, out: Floats, work: Floats) -> None:
         out[at] = normal_quantile(uniforms[at]) if far else math.copysign(found[number], uniforms[at] - 0.5)
 
 
-@vectorised
+@part
 def fill_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) -> None:
     """Fill `out` with `poisson_quantile` of each uniform and mean.
 
@@ -160,7 +160,7 @@ def fill_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) -> 
             out[at] = poisson_quantile(uniforms[at], means[at])
 
 
-@vectorised
+@part
 def fill_one_poisson(uniforms: Floats, mean: float, out: Floats, work: Floats) -> None:
     """Fill `out` with `poisson_quantile` of each uniform and one mean: small ones share their sums of probabilities.
 
@@ -198,7 +198,7 @@ def fill_one_poisson(uniforms: Floats, mean: float, out: Floats, work: Floats) -
             out[at] = poisson_quantile(uniforms[at], mean)
 
 
-@vectorised
+@part
 def fill_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats) -> None:
     """Fill `out` with `binomial_quantile` of each uniform, whole number of trials, and chance.
 
@@ -219,7 +219,7 @@ def fill_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Float
             out[at] = binomial_quantile(uniforms[at], int(trials[at]), chances[at])
 
 
-@vectorised
+@part
 def _sum_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, steps: int) -> None:
     """Add probabilities up from zero: each is the one before times mean / k."""
     log_none, none, slope, doubt = work[1], work[2], work[3], work[4].view(np.int64)
@@ -231,7 +231,7 @@ def _sum_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, ste
         doubt[at] |= not means[at] >= 0.0
 
 
-@vectorised
+@part
 def _sum_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats, steps: int) -> None:
     """Add probabilities up from zero: each is the one before times odds (n - k + 1) / k."""
     log_none, none, slope, doubt, start = work[1], work[2], work[3], work[4].view(np.int64), work[5]
@@ -246,7 +246,7 @@ def _sum_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Float
         doubt[at] |= (not 0.0 <= chances[at] <= _SMALL) | (not trials[at] <= LARGEST)
 
 
-@vectorised
+@part
 def _sum_up(uniforms: Floats, none: Floats, start: Floats, slope: Floats, out: Floats, work: Floats, steps: int) -> None:
     """Fill `out` with how many sums of probabilities are below each uniform; mark those too near to tell in ``work[4]``.
 
@@ -279,7 +279,7 @@ def _sum_up(uniforms: Floats, none: Floats, start: Floats, slope: Floats, out: F
         doubt[at] = (not nearest[at] > _MARGIN) | (out[at] == steps)
 
 
-@vectorised
+@part
 def _expand_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) -> None:
     """Take the expansion of `simlab.inverse`."""
     doubt = work[4].view(np.int64)
@@ -291,7 +291,7 @@ def _expand_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) 
         doubt[at] = (math.floor(x + error) != out[at]) | (abs(w) > EXPANSION_REACH) | (not EXPANSION_FROM <= mean <= LARGEST)
 
 
-@vectorised
+@part
 def _expand_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats) -> None:
     """Take the expansion of `simlab.inverse`."""
     doubt = work[4].view(np.int64)
@@ -308,7 +308,7 @@ def _expand_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Fl
         out[at] = low
 
 
-@vectorised
+@part
 def _added(sums: _Sums, uniform: Single, factor: Single) -> _Sums:
     """Return the next probability, the CDF up to it, the steps of it under `uniform`, and how near the nearest one is."""
     term, total, below, nearest = sums
@@ -317,14 +317,14 @@ def _added(sums: _Sums, uniform: Single, factor: Single) -> _Sums:
     return term, total + term, below, min(nearest, abs(total - uniform))
 
 
-@vectorised
+@part
 def _halves(row: Floats) -> tuple[Singles, Singles]:
     """Return the room of a row as two rows of numbers in single precision."""
     numbers = row.view(np.float32)
     return numbers[: len(row)], numbers[len(row) :]
 
 
-@vectorised
+@part
 def _steps(largest: float) -> int:
     """Return how many probabilities are added where the largest mean of a row is `largest`: under one draw in 500 wants more."""
     steps = int(largest + 3.0 * math.sqrt(largest) + 2.0)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from simlab.compiled import compiled, elementwise, inlined, vectorised
+from simlab.compiled import compiled, elementwise, inlined, part, vectorised
 
 
 @compiled
@@ -24,6 +24,16 @@ def doubled(x: float) -> float:
 @compiled
 def both(x: float) -> float:
     return halved(x) + doubled(x)
+
+
+@part
+def tripled(x: float) -> float:
+    return 3.0 * x
+
+
+@compiled
+def six_times(x: float) -> float:
+    return doubled(tripled(x))
 
 
 @compiled
@@ -44,6 +54,11 @@ def both_of_arrays(x: float) -> float:
 def test_a_compiled_function_calls_others() -> None:
     assert both(2.0) == 0.25 + 4.0
     np.testing.assert_array_equal(both_of_arrays(np.array([[2.0], [-1.0]])), [[4.25], [-3.0]])
+
+
+def test_a_part_is_called_by_compiled_functions_and_can_be_tried_by_itself() -> None:
+    assert six_times(2.0) == 12.0
+    assert tripled(2.0) == 6.0
 
 
 def test_to_divide_by_zero_is_an_error_unless_numpy_s_way_is_asked_for() -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simlab.compiled import compiled
+from simlab.compiled import compiled, part
 from simlab.guardrails.look import CONTROL, OUTSIDE, TREATMENT, Floats, Integers
 from simlab.inverse import binomial_quantile
 from simlab.rows import WORK, fill_binomials, fill_exponentials, fill_normals, fill_one_poisson, fill_poisson
@@ -30,7 +30,7 @@ def draw_requests(key: np.uint64, tick: int, first_lane: int, mean: Floats, acti
         fill_poisson(uniform, expected, requests[cell], work)
 
 
-@compiled
+@part
 def _pair_of(n: float, w: float) -> tuple[float, float, float, float]:
     """Return the log-scale parameters of (S, D) of `draw_durations` for n requests; `w` is exp(sigma^2)."""
     spread = w - 1
@@ -53,7 +53,7 @@ def duration_table(sigma: float, largest: int) -> Floats:
     return table
 
 
-@compiled
+@part
 def _tabled(table: Floats, row: int) -> tuple[float, float, float, float]:
     return table[row, 0], table[row, 1], table[row, 2], table[row, 3]
 
@@ -104,7 +104,7 @@ def draw_durations(
             squares[cell, lane] = whole * whole / max(n, 1.0) + deviation * squares[cell, lane]
 
 
-@compiled
+@part
 def _any_above_zero(row: Floats) -> bool:
     # Not NumPy's max or any, which take numba seconds to compile.
     found = False
@@ -128,7 +128,7 @@ def draw_binomials(
             out[cell] = 0.0
 
 
-@compiled
+@part
 def _one_value(row: Floats) -> bool:
     """Return whether all numbers of a row are the same."""
     found = True
@@ -137,7 +137,7 @@ def _one_value(row: Floats) -> bool:
     return found
 
 
-@compiled
+@part
 def _alike(treated: Integers, control_from: Integers) -> bool:
     """Return whether all lanes have the same allocation, as they have unless something acted in some."""
     found = True
@@ -231,7 +231,7 @@ class _Cohort(NamedTuple):
     gamma: float
 
 
-@compiled
+@part
 def _draw_new_alike(base: np.uint64, first_lane: int, cohort: _Cohort, so_far: Floats, new: Floats) -> bool:
     """Fill `new` [lanes] with users first seen where `so_far` is the same in all lanes; return whether there may be any."""
     mean = _seen_in(so_far[0], cohort)
@@ -244,7 +244,7 @@ def _draw_new_alike(base: np.uint64, first_lane: int, cohort: _Cohort, so_far: F
     return True
 
 
-@compiled
+@part
 def _draw_new(
     base: np.uint64, first_lane: int, cohort: _Cohort, stratum: int, treated: Integers, control_from: Integers,
     so_far: Floats, new: Floats,
@@ -266,20 +266,20 @@ def _draw_new(
     return True
 
 
-@compiled
+@part
 def _seen_in(so_far: float, cohort: _Cohort) -> float:
     """Return how many users are expected to be seen first in a tick before which `so_far` requests were expected of them."""
     after = _seen_by(so_far + cohort.coming, cohort.users, cohort.gamma)
     return float(after - _seen_by(so_far, cohort.users, cohort.gamma))
 
 
-@compiled
+@part
 def _seen_by(expected: float, users: float, gamma: float) -> float:
     """Return how many users are to have been seen after so many expected requests."""
     return -users * math.expm1(-gamma * math.log1p(expected / (gamma * users)))
 
 
-@compiled
+@part
 def occupancy(events: float, users: float, gamma: float) -> tuple[float, float]:
     """Return mean and variance of how many of `users` have any of one or more `events`, falling on them by gamma activity.
 
@@ -303,13 +303,13 @@ def occupancy(events: float, users: float, gamma: float) -> tuple[float, float]:
     return -users * math.expm1(log_none), max(0.0, users * (none - none * none) + users * (users - 1) * both)
 
 
-@compiled
+@part
 def _log_unhit(weight: float, part: float, events: float) -> float:
     """Return the log of the probability that a part of an urn's weight is not hit."""
     return math.lgamma(weight - part + events) - math.lgamma(weight - part) + math.lgamma(weight) - math.lgamma(weight + events)
 
 
-@compiled
+@part
 def _binomial_like(uniform: float, mean: float, variance: float, most: int) -> int:
     """Return the quantile of the binomial law on at most `most` with a mean and, where there is one, a variance."""
     if mean <= 0.0 or most <= 0:
