@@ -13,7 +13,7 @@ from simlab.errors import printable
 from simlab.measures.performance import Difference, Performance
 from simlab.plan import BASELINE
 from simlab.report.figures import figure_name, figures, harmed_traces, lane_events
-from simlab.report.words import Words, measure, needs, percent, spent_in_words, words
+from simlab.report.words import PRECISE, Words, confidence, measure, needs, percent, spent_in_words, where_it_stopped, words
 from simlab.response import ACTIONS
 from simlab.results import Result, ScenarioResult, ShieldPrice
 from simlab.ticks import format_count, format_duration, format_instant
@@ -97,6 +97,8 @@ def render_html(result: Result, drawn: Mapping[str, str] | None = None) -> str:
         result=result,
         study=result.plan.study,
         gates=gate_table(result),
+        precise=precision_table(result),
+        stopped=where_it_stopped(result),
         scenarios=[scenario_facts(scenario) for scenario in result.scenarios],
         sections=_sections(result, _Figures(figures(result) if drawn is None else drawn)),
         schedule=", ".join(f"{count:,}" for count in result.plan.study.lanes.schedule),
@@ -109,8 +111,8 @@ def gate_table(result: Result) -> Table:
     rows = []
     for verdict in result.verdicts:
         said = words(verdict.estimate)
-        confidence = percent(verdict.estimate.confidence)
-        cells = (verdict.decision.upper(), said.value, said.interval, confidence, said.n, needs(verdict))
+        sure = confidence(verdict.estimate.confidence)
+        cells = (verdict.decision.upper(), said.value, said.interval, sure, said.n, needs(verdict))
         rows.append(Row((verdict.scenario, verdict.policy, verdict.gate), cells))
     caption = (
         "Passed if the whole interval is inside the limit, failed if all of it is outside, else inconclusive. "
@@ -118,6 +120,17 @@ def gate_table(result: Result) -> Table:
         "A limit on users at p90 asks that at most 10 % of lanes go beyond it. Reference policies are reported, not gated."
     )
     return Table(caption, heads, tuple(rows))
+
+
+def precision_table(result: Result) -> Table:
+    """Return the rates whose intervals decided how many lanes were run."""
+    heads = ("Scenario", "Policy", "Measure", "Value", "Interval", "Confidence", "Lanes (n)", "Half-width", "Asked for")
+    rows = []
+    for each in result.precise:
+        said, sure = words(each.estimate), confidence(each.estimate.confidence)
+        cells = (said.value, said.interval, sure, said.n, percent(each.half_width), f"at most {percent(each.wanted)}")
+        rows.append(Row((each.scenario, each.policy, PRECISE[each.measure]), cells))
+    return Table("Lanes are added until no interval is wider than was asked for, or to the cap.", heads, tuple(rows))
 
 
 def scenario_facts(scenario: ScenarioResult) -> dict[str, str]:

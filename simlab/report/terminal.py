@@ -5,7 +5,7 @@ Names come from files: they are printed as they are, no markup is read in them, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from rich import box
 from rich.console import Console
@@ -17,7 +17,7 @@ from simlab.measures.estimates import Estimate
 from simlab.measures.gates import FAILED, INCONCLUSIVE, PASSED, Verdict
 from simlab.plan import BASELINE
 from simlab.replays import PolicyReplay, ReplayResult
-from simlab.report.words import measure, needs, percent, spent_in_words, words
+from simlab.report.words import PRECISE, confidence, measure, needs, percent, spent_in_words, where_it_stopped, words
 from simlab.results import Result, ScenarioResult, ShieldPrice
 from simlab.ticks import format_count, format_duration
 
@@ -40,9 +40,6 @@ _REPLAYED = {
 _ALARMS_SHOWN = 3
 
 
-_PRECISE = {"false_alarms": "false alarms", "detected": "detected"}
-
-
 def print_result(result: Result, console: Console) -> None:
     """Print a result: verdict, gates, and a table for each scenario."""
     _print_first_line(console, result.status, result.plan.study.study, result.provenance.plan)
@@ -53,10 +50,13 @@ def print_result(result: Result, console: Console) -> None:
     for each in result.precise:
         said = words(each.estimate)
         reached = "as narrow as asked for" if each.reached else "not as narrow as asked for"
-        about = f"{each.scenario} / {each.policy}: {_PRECISE[each.measure]} {said.value} ({said.interval}), n = {said.n}"
+        interval = f"{confidence(each.estimate.confidence)} interval {said.interval}"
+        about = f"{each.scenario} / {each.policy}: {PRECISE[each.measure]} {said.value}, {interval}, n = {said.n}"
         _print(console, f"{about}: +- {percent(each.half_width)}, {reached}")
     for scenario in result.scenarios:
         _print_scenario(console, scenario)
+    if note := where_it_stopped(result):
+        _print(console, note, style="dim")
 
 
 def print_replay(result: ReplayResult, console: Console) -> None:
@@ -108,8 +108,7 @@ def _gates(verdicts: Iterable[Verdict]) -> Table:
     table.add_column("gate and its arithmetic", overflow="fold")
     for verdict in verdicts:
         said = words(verdict.estimate)
-        confidence = percent(verdict.estimate.confidence)
-        interval = f", {confidence} interval {said.interval}" if said.interval else ""
+        interval = f", {confidence(verdict.estimate.confidence)} interval {said.interval}" if said.interval else ""
         lines = (
             f"{verdict.scenario} / {verdict.policy}: {verdict.gate}",
             f"{said.value}{interval}, n = {said.n}; needs {needs(verdict)}",
@@ -147,7 +146,7 @@ def _print_price(console: Console, price: ShieldPrice, limit: float) -> None:
     _print(console, f"What the shield costs {price.difference.first}, with it minus without:")
     console.print(
         estimates_table(
-            {measure(name, limit_minutes=limit): {"": each} for name, each in price.difference.estimates.items()}, signed=True
+            {measure(name, limit_minutes=limit): {"": each} for name, each in price.difference.estimates.items()}, signed={""}
         )
     )
     if price.spent is not None:
@@ -158,8 +157,8 @@ def _marked(policy: str, *, reference: bool) -> str:
     return f"{policy} (reference)" if reference and policy != BASELINE.name else policy
 
 
-def estimates_table(groups: Mapping[str, Mapping[str, Estimate]], *, signed: bool = False) -> Table:
-    """Return a table of estimates, grouped by measure, so that any number of policies fits and stands side by side."""
+def estimates_table(groups: Mapping[str, Mapping[str, Estimate]], *, signed: Container[str] = ()) -> Table:
+    """Return a table of estimates, grouped by measure, so that any number of policies fits; `signed` are differences."""
     table = Table(box=None, pad_edge=False)
     table.add_column("", overflow="fold", ratio=1)
     for title in ("value", "95 % interval", "n"):
@@ -167,7 +166,7 @@ def estimates_table(groups: Mapping[str, Mapping[str, Estimate]], *, signed: boo
     for label, estimates in groups.items():
         table.add_row(Text(printable(label), style="bold"))
         for policy, estimate in estimates.items():
-            said = words(estimate, signed=signed)
+            said = words(estimate, signed=policy in signed)
             table.add_row(Text(printable(f"  {policy}")), Text(said.value), Text(said.interval), Text(said.n))
     return table
 

@@ -11,8 +11,9 @@ from rich.table import Table
 from simlab.errors import printable
 from simlab.measures.estimates import Estimate
 from simlab.report.figures import COLOURS, INK, MARKERS, draw_svg, new_figure
-from simlab.report.words import words
-from simlab.tuned import FrontierPoint, TunedPolicy, TuneResult, today_of
+from simlab.report.terminal import estimates_table
+from simlab.report.words import confidence, percent
+from simlab.tuned import FrontierPoint, TunedPolicy, TuneResult
 from simlab.yaml_text import render_path
 
 if TYPE_CHECKING:
@@ -23,17 +24,19 @@ _WIDE = 20
 _COMPARED = {
     "false_alarms": "false alarms",
     "delay_restricted_mean": "delay, restricted mean",
-    "users_harmed_of_all_lanes": "users harmed, mean",
+    "users_harmed": "users harmed, mean",
 }
+_DIFFERENCE = "new minus today, paired"
 
 
 def print_tuning(result: TuneResult, console: Console) -> None:
     """Print the plan: what is to be changed from what to what, what vouches for it, and what it does."""
-    console.print(f"budget {result.budget:.4g} of harmless rollouts, kept with confidence {result.confidence:.4g}; "
+    console.print(f"budget {percent(result.budget)} of harmless rollouts, kept with confidence {confidence(result.confidence)}; "
                   f"chosen on {result.lanes:,} lanes and calibrated on {result.lanes:,} others")  # fmt: skip
     for policy in result.policies:
         _print_policy(policy, result, console)
-    console.print(escape(f"Gates at the new settings: {result.result.status}"))
+    which = "the new" if result.values else "today's"
+    console.print(escape(f"Gates at {which} settings: {result.result.status}"))
     for verdict in result.result.verdicts:
         console.print(escape(printable(f"  {verdict.scenario} / {verdict.policy} / {verdict.gate}: {verdict.arithmetic}")))
 
@@ -51,29 +54,25 @@ def _print_policy(policy: TunedPolicy, result: TuneResult, console: Console) -> 
     if not policy.changes:
         console.print("  nothing to change")
     if policy.budget != result.budget:
-        console.print(f"  the cheapest budget at the given prices: {policy.budget:.4g}")
+        console.print(f"  the cheapest budget at the given prices: {percent(policy.budget)}")
     for scenario, found in policy.false_alarms.items():
-        said = f"  {scenario}: false alarms {found.value:.2%}, at most {found.high:.2%} with confidence {found.confidence:.4g}"
-        console.print(escape(printable(said)))
+        sure = f"at most {found.high:.2%} with confidence {confidence(found.confidence)}"
+        console.print(escape(printable(f"  {scenario}: false alarms {found.value:.2%}, {sure}, n = {found.n:,}")))
     if policy.changes:
         console.print(_changes(policy, result))
 
 
 def _changes(policy: TunedPolicy, result: TuneResult) -> Table:
-    table = Table("on the study's own lanes", "today", "new", box=None, pad_edge=False)
+    """Return what the new settings change on lanes C, the difference paired by lane."""
+    groups: dict[str, dict[str, Estimate]] = {}
     for scenario in result.result.scenarios:
         found = {each.policy: each.estimates for each in scenario.performances}
+        pairs = {(each.first, each.second): each.estimates for each in scenario.differences}
+        paired = pairs.get((policy.policy, policy.today), {})
+        rows = {"today": found[policy.today], "new": found[policy.policy], _DIFFERENCE: paired}
         for name, label in _COMPARED.items():
-            both = [found[each].get(name) for each in (today_of(policy.policy), policy.policy)]
-            table.add_row(escape(printable(f"{scenario.name}: {label}")), *(_shown(each) for each in both))
-    return table
-
-
-def _shown(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return ""
-    said = words(estimate)
-    return f"{said.value} [{said.interval}]".replace("[", r"\[")
+            groups[f"{scenario.name}: {label}"] = {row: held[name] for row, held in rows.items() if name in held}
+    return estimates_table({label: found for label, found in groups.items() if found}, signed={_DIFFERENCE})
 
 
 def frontier_figure(result: TuneResult) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from simlab.measures.estimates import Estimate
 from simlab.measures.gates import Verdict
 from simlab.measures.privacy import DELTA, Spent
+from simlab.results import Result
 from simlab.ticks import format_duration
 
 NO_DATA = "no data"
@@ -34,6 +35,7 @@ MEASURES = {
     "users_harmed_p90": "users harmed, p90",
     "users_harmed_of_all_lanes": "users harmed, mean of all lanes",
 }
+PRECISE = {"false_alarms": "false alarms", "detected": "detected"}
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,26 @@ def percent(share: float) -> str:
     return f"{100 * share:.4g} %"
 
 
+def confidence(share: float) -> str:
+    """Return a confidence such as 0.95 with three digits of what it leaves to error, so that it never reads as certainty."""
+    return f"{100 - float(f'{100 * (1 - share):.3g}'):.12g} %"
+
+
 def spent_in_words(spent: Spent) -> str:
     """Return what the noise of a shield adds up to."""
     return (
         f"epsilon {spent.epsilon_of_a_record:.4g} for one record; for a person with a record in each of {spent.releases:,} looks "
         f"{spent.epsilon_of_a_person:.4g}, or {spent.epsilon_at_delta:.4g} at delta {DELTA:g}"
+    )
+
+
+def where_it_stopped(result: Result) -> str:
+    """Return what to know of intervals at 95 % where a run ends by what it sees; empty where its lanes were fixed before."""
+    if len(result.plan.study.lanes.schedule) == 1 or not (result.verdicts or result.precise):
+        return ""
+    return (
+        "How many lanes are run depends on what they show. Intervals at 95 % are those of a fixed number of lanes and cover "
+        "a little less often here; those of gates and of the precision asked for allow for it."
     )
 
 

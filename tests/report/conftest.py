@@ -37,6 +37,12 @@ def result() -> Result:
 
 
 @pytest.fixture(scope="session")
+def precise() -> Result:
+    """Return a run that ends as soon as its rates are known to 15 percentage points."""
+    return run_plan(plan(start=20, cap=160, precision="15%"), command="simlab run precise.yaml")
+
+
+@pytest.fixture(scope="session")
 def renamed() -> Callable[..., Result]:
     """Return a function that gives a result's scenario and its first policy other names, everywhere."""
 

@@ -270,6 +270,17 @@ def test_without_gates_nothing_is_judged(result: Result) -> None:
     assert gate_table(replace(result, verdicts=())).rows == ()
 
 
+def test_the_precision_asked_for_is_shown_with_the_confidence_of_one_look(result: Result, precise: Result, page: str) -> None:
+    root = read(render_html(precise))
+    gates = section(root, "gates")
+    assert [row[0] for row in rows(gates)] == ["small", "small"]
+    for cells, each in zip(rows(gates), precise.precise, strict=True):
+        # Four looks: 20, 40, 80 and 160 lanes.
+        assert {words(each.estimate).interval, "98.75 %", "at most 15 %"} <= set(cells)
+    assert "allow for it" in gates.text
+    assert "allow for it" not in page, "the lanes of the other run were fixed"
+
+
 def test_a_scenario_without_harm_says_so() -> None:
     harmless = run_plan(plan(scenarios=[changed(SCENARIO, harms=None)], start=5, cap=5), command="simlab run x.yaml")
     root = read(render_html(harmless))

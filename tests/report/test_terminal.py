@@ -111,6 +111,13 @@ def test_without_gates_or_harm_it_says_so() -> None:
     assert not any(line.startswith(("detected", "users")) for line in lines)
 
 
+def test_intervals_of_a_run_that_ended_by_what_it_saw_say_so(result: Result, precise: Result) -> None:
+    shown = " ".join(printed(precise))
+    assert f"98.75 % interval {words(precise.precise[0].estimate).interval}" in shown
+    assert "How many lanes are run depends on what they show." in shown
+    assert "depends on what they show" not in " ".join(printed(result))
+
+
 RECORDING = """
 recording: small
 file: data.parquet
