@@ -9,6 +9,7 @@ must be others than those on which anything else about the rule was chosen.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,7 @@ class Calibrated:
     Attributes
     ----------
     threshold : float
-        The laxest one allowed; infinite where the lanes are too few to vouch for any.
+        The laxest one allowed; infinite where the lanes are too few to vouch for any, -inf where any at all keeps the budget.
     allowed : int
         Most lanes that may reach it, k; -1 where the lanes are too few.
     lanes : int
@@ -58,6 +59,22 @@ def allowed_alarms(lanes: int, *, budget: float, error: float) -> int:
     return most if binom.cdf(most, lanes, budget) <= error else most - 1
 
 
+def lanes_needed(*, budget: float, error: float) -> int:
+    """Return the fewest lanes that vouch for any threshold: if none of them alarms, the budget is kept but for the error.
+
+    Examples
+    --------
+    >>> lanes_needed(budget=0.05, error=0.05)
+    59
+    """
+    return math.ceil(math.log(error) / math.log1p(-budget))
+
+
+def just_above(maximum: float) -> float:
+    """Return the least threshold that a maximum does not reach; -inf where nothing was ever reached, so that any will do."""
+    return float(np.nextafter(maximum, np.inf)) if maximum > -np.inf else -np.inf
+
+
 def calibrate(maxima: Floats, *, budget: float, error: float) -> Calibrated:
     """Return the laxest threshold that keeps the budget, except with probability `error`.
 
@@ -74,4 +91,4 @@ def calibrate(maxima: Floats, *, budget: float, error: float) -> Calibrated:
     if allowed < 0:
         return Calibrated(np.inf, -1, len(maxima))
     above = np.sort(maxima)[::-1][allowed]
-    return Calibrated(float(np.nextafter(above, np.inf)), allowed, len(maxima))
+    return Calibrated(just_above(above), allowed, len(maxima))

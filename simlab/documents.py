@@ -9,6 +9,7 @@ import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from simlab.errors import FileErrors, Mistake, printable
 from simlab.yaml_nodes import DataPath, Fault, Mark, clipped, mark_after, split_lines
@@ -20,7 +21,13 @@ MAX_BYTES = 1 << 20
 """The size of the largest file that is read, 1 MiB."""
 
 _SHOWN = 500
-_SET = "--set"
+
+
+class Assignment(NamedTuple):
+    """A value given on the command line: by which option, and ``path=value``."""
+
+    option: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -35,20 +42,23 @@ class Document:
         The file, resolved.
     data : dict
         Plain dict, list, str, int, float, bool and None.
+    content : bytes
+        The file as it was read.
     lines : tuple of str
-        The file's lines without their ends.
+        Its lines without their ends.
     positions : mapping of path to Position
         Where each value and its key stand; the path of the whole is ``()``.
-    overrides : mapping of path to str
-        What has been given on the command line instead: the assignments, by the path that each has set.
+    overrides : mapping of path to Assignment
+        What has been given on the command line instead, by the path that each has set.
     """
 
     file: str
     path: pathlib.Path
     data: dict[str, object]
+    content: bytes = b""
     lines: tuple[str, ...] = ()
     positions: Mapping[DataPath, Position] = field(default_factory=dict)
-    overrides: Mapping[DataPath, str] = field(default_factory=dict)
+    overrides: Mapping[DataPath, Assignment] = field(default_factory=dict)
 
     def mistake(self, path: DataPath, code: str, problem: str, hint: str = "", *, at_key: bool = False) -> Mistake:
         """Return a mistake at a path, or at the nearest place above it that the file has.
@@ -69,32 +79,35 @@ class Document:
             above = path[:length]
             if above in self.overrides:
                 assignment = self.overrides[above]
-                return _at_offset(assignment, assignment.index("=") + 1, fault)
+                return _at_offset(assignment, assignment.text.index("=") + 1, fault)
             if above in self.positions:
                 position = self.positions[above]
                 mark = position.key if at_key and above == path else position.value
                 return _at_mark(self.lines, replace(fault, mark=mark))
         return _at_mark((), fault)
 
-    def with_override(self, assignment: str) -> Document:
+    def with_override(self, text: str, *, option: str = "--set") -> Document:
         """Return the document with one value replaced, or one key added; this one stays as it is.
 
         Parameters
         ----------
-        assignment : str
+        text : str
             ``path=value``. The path is dotted; an entry of a list is named by its index, as ``[0]`` or ``.0``, or by
             its ``name``. The value is a YAML scalar, or a list or mapping in brackets.
+        option : str
+            Of the command line, by which it was given.
 
         Raises
         ------
         FileErrors
-            Where the path leads nowhere or the value cannot be read; the file is ``--set``.
+            Where the path leads nowhere or the value cannot be read; the file is the option.
         """
-        text, equals, _ = assignment.partition("=")
-        if not text or not equals:
-            raise _refused(assignment, 0, "assignment", f"{clipped(assignment)!r} is not path=value")
-        path = _find(self.data, assignment, text)
-        value = _value(assignment, len(text) + 1)
+        assignment = Assignment(option, text)
+        named, equals, _ = text.partition("=")
+        if not named or not equals:
+            raise _refused(assignment, 0, "assignment", f"{clipped(text)!r} is not path=value")
+        path = _find(self.data, assignment, named)
+        value = _value(assignment, len(named) + 1)
         first = str(path[0])
         data = {**self.data, first: _with(self.data.get(first), path[1:], value)}
         kept = {place: at for place, at in self.positions.items() if place[: len(path)] != path}
@@ -111,7 +124,8 @@ def read_document(file: str | pathlib.Path) -> Document:
         With every mistake of form that the file has.
     """
     path = pathlib.Path(file)
-    text = _decoded(str(file), _content(str(file), path))
+    content = _content(str(file), path)
+    text = _decoded(str(file), content)
     lines = split_lines(text)
     read = read_yaml(text)
     faults = list(read.faults)
@@ -122,7 +136,7 @@ def read_document(file: str | pathlib.Path) -> Document:
         faults.append(Fault(read.positions[()].value, "not-a-mapping", f"must hold keys and values, not {kind}"))
     if faults or not isinstance(read.data, dict):
         raise FileErrors((str(file), _at_mark(lines, fault)) for fault in faults)
-    return Document(str(file), path.resolve(), read.data, lines, read.positions)
+    return Document(str(file), path.resolve(), read.data, content, lines, read.positions)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -181,10 +195,10 @@ def _at_mark(lines: tuple[str, ...], fault: Fault) -> Mistake:
     return Mistake(fault.code, render_path(fault.path), fault.problem, line, column, source, fault.hint)
 
 
-def _at_offset(assignment: str, offset: int, fault: Fault) -> Mistake:
+def _at_offset(assignment: Assignment, offset: int, fault: Fault) -> Mistake:
     """Return a mistake that shows an assignment of the command line with the caret at an offset in it."""
-    source = f"{_SET} {assignment}"
-    column = len(source) - len(assignment) + offset + 1
+    source = " ".join(assignment)
+    column = len(source) - len(assignment.text) + offset + 1
     path = render_path(fault.path)
     return Mistake(fault.code, path, fault.problem, 0, column, _shown(source, column), fault.hint)
 
@@ -197,24 +211,24 @@ def _shown(line: str, column: int) -> str:
     return "".join(wide) + ("…" if len(line) > _SHOWN else "")
 
 
-def _refused(assignment: str, offset: int, code: str, problem: str, hint: str = "") -> FileErrors:
-    return FileErrors([(_SET, _at_offset(assignment, offset, Fault(Mark(0, 0), code, problem, hint)))])
+def _refused(assignment: Assignment, offset: int, code: str, problem: str, hint: str = "") -> FileErrors:
+    return FileErrors([(assignment.option, _at_offset(assignment, offset, Fault(Mark(0, 0), code, problem, hint)))])
 
 
-def _value(assignment: str, start: int) -> object:
+def _value(assignment: Assignment, start: int) -> object:
     """Return the value of an assignment, which begins at the offset `start`."""
-    read = read_yaml(assignment[start:])
+    read = read_yaml(assignment.text[start:])
     if read.faults:
         offsets = [start + fault.mark.column - 1 if fault.mark.line == 1 else start for fault in read.faults]
         mistakes = map(_at_offset, [assignment] * len(offsets), offsets, read.faults)
-        raise FileErrors((_SET, mistake) for mistake in mistakes)
+        raise FileErrors((assignment.option, mistake) for mistake in mistakes)
     if read.form == "block":
         hint = "write {key: value} for a mapping and [a, b] for a list, or put text in quotes"
         raise _refused(assignment, start, "assignment", "a value on the command line must stand in brackets", hint)
     return read.data
 
 
-def _find(data: dict[str, object], assignment: str, text: str) -> DataPath:
+def _find(data: dict[str, object], assignment: Assignment, text: str) -> DataPath:
     """Return the path that a text names; its last key may be new."""
     node: object = data
     path: DataPath = ()
@@ -248,10 +262,10 @@ def _children(node: object) -> dict[str, tuple[str | int, object]]:
     return children
 
 
-def _unknown(assignment: str, start: int, rest: str, node: object) -> FileErrors:
+def _unknown(assignment: Assignment, start: int, rest: str, node: object) -> FileErrors:
     word = re.split(r"(?<=.)[.\[]", rest, maxsplit=1)[0]
     if not isinstance(node, dict | list):
-        problem = f"there is nothing below {clipped(assignment[:start].rstrip('.'))!r}"
+        problem = f"there is nothing below {clipped(assignment.text[:start].rstrip('.'))!r}"
         return _refused(assignment, start, "unknown-key", problem)
     known = [name for name in _children(node) if isinstance(node, dict) or not name.isdigit()]
     hint = did_you_mean(word, known) or clipped(f"known here: {', '.join(known)}", 200)

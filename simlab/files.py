@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 from pathlib import Path
 
 from simlab.errors import OutputError, printable
@@ -30,7 +31,7 @@ def reason_of(error: OSError) -> str:
 
 
 def atomic_write(path: Path, data: bytes | str) -> None:
-    """Write a file so that, whatever happens, it holds either all of `data` or what it held before.
+    """Write a file so that, whatever happens, it holds either all of `data` or what it held before; who may read it stays.
 
     Parameters
     ----------
@@ -52,6 +53,8 @@ def atomic_write(path: Path, data: bytes | str) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {printable(path)}: {reason_of(error)}") from error

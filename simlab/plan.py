@@ -169,14 +169,14 @@ def load(path: str | Path | Document, *, overrides: Iterable[str] = ()) -> Plan:
     return _plan(study, study_document, _overridden(documents, of_scenarios))
 
 
-def replanned(plan: Plan, study: Mapping[str, object]) -> Plan:
+def replanned(plan: Plan, study: Mapping[str, object] | Document) -> Plan:
     """Return a plan of the same scenarios with another study.
 
     Parameters
     ----------
     plan : Plan
         Whose scenarios are taken.
-    study : mapping
+    study : mapping or Document
         What a study's file would hold.
 
     Raises
@@ -184,11 +184,16 @@ def replanned(plan: Plan, study: Mapping[str, object]) -> Plan:
     FileErrors
         With every mistake of the study.
     """
-    name = str(study.get("study", ""))
+    document = study if isinstance(study, Document) else document_of(study)
     held = plan.documents["scenarios"]
-    scenarios = [Document(name, Path(name), each) for each in held] if isinstance(held, list) else []
-    document = Document(name, Path(name), dict(study))
+    scenarios = [Document(document.file, document.path, each) for each in held] if isinstance(held, list) else []
     return _plan(read_study(document), document, scenarios)
+
+
+def document_of(study: Mapping[str, object]) -> Document:
+    """Return a study as a document that knows no places in a file."""
+    name = str(study.get("study", ""))
+    return Document(name, Path(name), dict(study))
 
 
 def _from_plan(document: Document) -> tuple[Document, list[Document]]:

@@ -14,8 +14,6 @@ from simlab.results import Result, plain
 from simlab.runner import Options
 from simlab.yaml_nodes import DataPath
 
-TODAY = "-today"
-
 Values = Mapping[DataPath, float | str]
 
 
@@ -118,6 +116,8 @@ class TunedPolicy:
         By scenario: on lanes B at the new settings, with the upper bound that was asked for and the lower at 0.
     budget : float
         That was kept: as asked for, or the cheapest where prices were given.
+    today : str
+        Name under which its settings of today are run beside the new ones; empty where nothing is changed.
     """
 
     policy: str
@@ -126,6 +126,7 @@ class TunedPolicy:
     tried: int = 1
     false_alarms: Mapping[str, Estimate] = field(default_factory=dict)
     budget: float = math.nan
+    today: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,3 @@ class TuneResult:
     def to_json(self) -> str:
         """Return `to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def today_of(policy: str) -> str:
-    """Return the name under which today's settings of a policy are run."""
-    return policy[: 64 - len(TODAY)] + TODAY

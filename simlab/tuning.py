@@ -10,17 +10,16 @@ Ladders give the false alarms of all thresholds from one run. Harm is not read o
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import product
-from pathlib import Path
+from decimal import Decimal
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from simlab.calibration import calibrate
-from simlab.documents import Document
+from simlab.calibration import allowed_alarms, calibrate, just_above, lanes_needed
+from simlab.candidates import Candidate, candidates, get, put, study_of, with_settings
 from simlab.errors import SimlabError
 from simlab.guardrails.look import Floats
 from simlab.guardrails.policy import Policy
@@ -31,29 +30,16 @@ from simlab.placing import settings_at
 from simlab.plan import Plan, replanned
 from simlab.results import Result
 from simlab.runner import run_lanes, run_plan
-from simlab.tuned import DEFAULTS, Change, FrontierPoint, Prices, TunedPolicy, TuneOptions, TuneResult, Values, today_of
+from simlab.settings import file_name
+from simlab.study import PolicyEntry
+from simlab.ticks import format_count
+from simlab.tuned import DEFAULTS, Change, FrontierPoint, Prices, TunedPolicy, TuneOptions, TuneResult, Values
 from simlab.yaml_nodes import DataPath
-from simlab.yaml_text import read_yaml
 
 LANES_A, LANES_B = 1 << 40, 1 << 41
 """First lanes of the sets A and B; the study's own begin at 0 and never come so far."""
 _FRONTIER = (0.125, 0.25, 0.5, 2.0, 4.0)
 """Budgets of the frontier, as multiples of the one asked for."""
-
-
-class _Candidate(NamedTuple):
-    """A policy of the study with settings to be compared.
-
-    Attributes
-    ----------
-    values : dict of path to float or str
-        What was tried.
-    entry : dict
-        The policy as a file holds it.
-    """
-
-    values: dict[DataPath, float | str]
-    entry: dict[str, Any]
 
 
 class _Acting(NamedTuple):
@@ -89,27 +75,65 @@ def tune_plan(plan: Plan, options: TuneOptions = DEFAULTS, *, command: str | Non
     ------
     SimlabError
         If there is no budget, or a name or setting to try is not in the study.
+    FileErrors
+        If settings to try are mistakes.
     RuleError
         If a rule fails.
     """
     _check(plan, options)
     budget = _budget(plan, options)
     lanes = options.lanes or plan.study.lanes.start
-    study = copy.deepcopy(_study(plan))
+    tuning = _Tuning(plan, options, budget, lanes)
+    taken = {each.name for each in plan.study.policies}
     found: list[TunedPolicy] = []
-    frontier: dict[str, tuple[int, dict[str, Any]]] = {}
-    for index, entry in enumerate(plan.study.policies):
-        if entry.name not in (options.policies or [each.name for each in plan.study.policies if not each.reference]):
-            continue
-        tuned, others = _Tuning(plan, options, budget, lanes).policy(index)
+    others: list[tuple[str, dict[str, Any]]] = []
+    for index, choices in candidates(plan, _wanted(plan, options), options.tries).items():
+        tuned, at_others = tuning.policy(index, choices)
+        if tuned.changes:
+            tuned = replace(tuned, today=_name_of_today(tuned.policy, taken))
+            taken.add(tuned.today)
         found.append(tuned)
-        for change in tuned.changes:
-            _put(study, change.path, change.new)
-        if not tuned.reason:
-            frontier |= {f"f{index}-{number}": (index, other) for number, other in enumerate(others)}
-    result = run_plan(replanned(plan, _with_today(study, plan, found)), options.run, command=command)
-    points = _frontier_points(plan, options, result, [each.policy for each in found if not each.reason], frontier)
-    return TuneResult(budget, options.confidence, lanes, tuple(found), points, result)
+        others += [(tuned.policy, each) for each in at_others]
+    result = run_plan(replanned(plan, _with_today(plan, found)), options.run, command=command)
+    kinds = {each.policy: (each.policy, "chosen") for each in found if not each.reason}
+    points = _points(result, kinds | {each.today: (each.policy, "today") for each in found if each.today})
+    if others:
+        points += _points_at_others(plan, options, others)
+    return TuneResult(budget, options.confidence, lanes, tuple(found), tuple(points), result)
+
+
+def changeable(plan: Plan, options: TuneOptions = DEFAULTS) -> Values:
+    """Return what tuning may change in the study's file, with values that might stand there; nothing is run.
+
+    Raises
+    ------
+    SimlabError, FileErrors
+        As `tune_plan`.
+    """
+    _check(plan, options)
+    found: dict[DataPath, Any] = {}
+    for index, choices in candidates(plan, _wanted(plan, options), options.tries).items():
+        policy = plan.settings[0].policies[index]
+        if not _why_not(plan.study.policies[index], policy):
+            today = np.array([guardrail.threshold for guardrail in policy.guardrails])
+            placed = _settings(policy, today, choices[-1].entry) or {}
+            found |= {**choices[-1].values, **{("policies", index, *path): value for path, value in placed.items()}}
+    return found
+
+
+def _wanted(plan: Plan, options: TuneOptions) -> list[int]:
+    """Return which policies are to be tuned."""
+    wanted = options.policies or [each.name for each in plan.study.policies if not each.reference]
+    return [index for index, each in enumerate(plan.study.policies) if each.name in wanted]
+
+
+def _why_not(entry: PolicyEntry, policy: Policy) -> str:
+    """Return why a policy cannot be tuned; empty if it can."""
+    reason = "its shared budget sets its thresholds" if entry.budget is not None else why_rerun(policy)
+    for guardrail in policy.guardrails:
+        if not reason and guardrail.respond != "hold" and settings_at(guardrail.rule, guardrail.threshold) is None:
+            reason = f"{guardrail.rule.key} has no setting that moves its threshold alone"
+    return reason
 
 
 class _Tuning:
@@ -123,40 +147,45 @@ class _Tuning:
         # Independent lanes in each scenario, one error for all of them together.
         self.error = (1 - options.confidence) / len(plan.settings)
 
-    def policy(self, index: int) -> tuple[TunedPolicy, list[dict[str, Any]]]:
+    def policy(self, index: int, choices: Sequence[Candidate]) -> tuple[TunedPolicy, list[dict[str, Any]]]:
         """Return what was found for a policy, and its entries at the other thresholds of the frontier."""
         entry = self.plan.study.policies[index]
-        policy = self.plan.settings[0].policies[index]
-        reason = "its shared budget sets its thresholds" if entry.budget is not None else why_rerun(policy)
-        for guardrail in policy.guardrails:
-            if not reason and guardrail.respond != "hold" and settings_at(guardrail.rule, guardrail.threshold) is None:
-                reason = f"{guardrail.rule.key} has no setting that moves its threshold alone"
+        reason = _why_not(entry, self.plan.settings[0].policies[index])
+        if not reason and not self._budgets():
+            needed = format_count(lanes_needed(budget=self.budget, error=self.error), "lane")
+            reason = f"{format_count(self.lanes, 'lane')} cannot vouch for it, and {needed} could"
         if reason:
             return TunedPolicy(entry.name, reason), []
-        candidates = _candidates(self.plan, index, self.options.tries)
-        runs = self._quiet([each.entry for each in candidates], LANES_A)
-        lines = [self._line([scenario[number] for scenario in runs]) for number in range(len(candidates))]
-        best = self._best(candidates, runs, lines)
-        line, chosen = lines[best], candidates[best]
+        runs = self._quiet([each.entry for each in choices], LANES_A)
+        lines = [self._line([scenario[number] for scenario in runs]) for number in range(len(choices))]
+        best = self._best(choices, runs, lines)
+        line, chosen = lines[best], choices[best]
         if line is None:
             return TunedPolicy(entry.name, "too few lanes reach anything for a threshold to be placed"), []
-        others = [self._placed_at(chosen, [scenario[best] for scenario in runs], line, self.budget * at) for at in _FRONTIER]
-        budget = self.budget
-        if self.options.prices is not None:
-            budget = self._cheapest(chosen, [scenario[best] for scenario in runs], line, self.options.prices)
+        mine = [scenario[best] for scenario in runs]
+        others = [self._placed_at(chosen, mine, line, self.budget * at) for at in _FRONTIER]
+        budget = self.budget if self.options.prices is None else self._cheapest(chosen, mine, line, self.options.prices)
         [fresh] = zip(*self._quiet([chosen.entry], LANES_B), strict=True)
         found = [calibrate(line.needed(run), budget=budget, error=self.error) for run in fresh]
         t = max(each.threshold for each in found)
-        settings = _settings(fresh[0].policy, line.at(t, fresh[0].policy)) if np.isfinite(t) else None
-        if settings is None:
-            why = "not attainable: no setting keeps the budget" if np.isfinite(t) else f"{self.lanes} lanes cannot vouch for it"
+        settings = _settings(fresh[0].policy, line.at(t, fresh[0].policy), chosen.entry)
+        if settings is None and t == -np.inf:
+            why = f"whatever its threshold, it alarms in at most {found[0].allowed} of {self.lanes:,} harmless lanes"
             return TunedPolicy(entry.name, why), []
+        if settings is None:
+            return TunedPolicy(entry.name, "not attainable: no setting keeps the budget"), []
         values = {**chosen.values, **{("policies", index, *path): value for path, value in settings.items()}}
-        study = _study(self.plan)
-        changes = tuple(Change(path, _get(study, path), value) for path, value in values.items() if _get(study, path) != value)
+        study = study_of(self.plan)
+        changes = tuple(Change(path, get(study, path), value) for path, value in values.items() if get(study, path) != value)
         rates = self._vouched(fresh, chosen, settings)
         found_others = [each for each in others if each is not None]
-        return TunedPolicy(entry.name, "", changes, len(candidates), rates, budget), found_others
+        return TunedPolicy(entry.name, "", changes, len(choices), rates, budget), found_others
+
+    def _budgets(self) -> list[float]:
+        """Return the budgets that may be kept and that lanes B can vouch for: the one asked for, or all to be priced."""
+        multiples = [1.0] if self.options.prices is None else sorted({1.0, *_FRONTIER})
+        budgets = [self.budget * at for at in multiples]
+        return [each for each in budgets if each < 1 and allowed_alarms(self.lanes, budget=each, error=self.error) >= 0]
 
     def _quiet(self, entries: Sequence[dict[str, Any]], first: int) -> list[tuple[QuietRun, ...]]:
         """Return, scenario by scenario, what policies leave that do not act."""
@@ -166,7 +195,7 @@ class _Tuning:
 
     def _plan_of(self, entries: Sequence[dict[str, Any]]) -> Plan:
         named = [{**entry, "name": f"c{number}", "reference": False} for number, entry in enumerate(entries)]
-        return replanned(self.plan, {**_study(self.plan), "policies": named})
+        return replanned(self.plan, {**study_of(self.plan), "policies": named})
 
     def _line(self, runs: Sequence[QuietRun]) -> _Line | None:
         """Return how a candidate's thresholds move: from the median of each guardrail's maxima to its part of the budget."""
@@ -181,12 +210,12 @@ class _Tuning:
         usable = np.isfinite(start) & np.isfinite(end) & (end > start)
         return _Line(acting, start, end) if usable.all() else None
 
-    def _best(self, candidates: Sequence[_Candidate], runs: list[tuple[QuietRun, ...]], lines: Sequence[_Line | None]) -> int:
+    def _best(self, choices: Sequence[Candidate], runs: list[tuple[QuietRun, ...]], lines: Sequence[_Line | None]) -> int:
         """Return the candidate with the least harm, in its worst scenario or on average, each at the budget, all on lanes A."""
-        if len(candidates) == 1:
+        if len(choices) == 1:
             return 0
         entries: dict[int, dict[str, Any]] = {}
-        for number, (candidate, line) in enumerate(zip(candidates, lines, strict=True)):
+        for number, (candidate, line) in enumerate(zip(choices, lines, strict=True)):
             if line is not None:
                 entry = self._placed_at(candidate, [scenario[number] for scenario in runs], line, self.budget)
                 entries |= {} if entry is None else {number: entry}
@@ -195,15 +224,15 @@ class _Tuning:
         harm = [self._together(each.users_harmed) for each in self._acting(list(entries.values()))]
         return list(entries)[int(np.argmin(harm))]
 
-    def _cheapest(self, chosen: _Candidate, runs: Sequence[QuietRun], line: _Line, prices: Prices) -> float:
+    def _cheapest(self, chosen: Candidate, runs: Sequence[QuietRun], line: _Line, prices: Prices) -> float:
         """Return the budget with the least expected cost on lanes A."""
-        placed = {at: self._placed_at(chosen, runs, line, self.budget * at) for at in sorted({1.0, *_FRONTIER})}
-        entries = {at: entry for at, entry in placed.items() if entry is not None}
+        placed = {budget: self._placed_at(chosen, runs, line, budget) for budget in self._budgets()}
+        entries = {budget: entry for budget, entry in placed.items() if entry is not None}
         if not entries:
             return self.budget
         acting = self._acting(list(entries.values()))
         costs = [prices.cost(self._together(each.users_harmed), max(each.false_alarms)) for each in acting]
-        return self.budget * list(entries)[int(np.argmin(costs))]
+        return list(entries)[int(np.argmin(costs))]
 
     def _together(self, harm: Sequence[float]) -> float:
         """Return the harm of all scenarios as one number: their mean by how likely each is, or the worst."""
@@ -226,18 +255,18 @@ class _Tuning:
             found.append(_Acting(harmed, alarms))
         return found
 
-    def _placed_at(self, candidate: _Candidate, runs: Sequence[QuietRun], line: _Line, budget: float) -> dict[str, Any] | None:
+    def _placed_at(self, candidate: Candidate, runs: Sequence[QuietRun], line: _Line, budget: float) -> dict[str, Any] | None:
         """Return a candidate's entry at the thresholds that use a budget up on lanes A; None if no setting does."""
         if budget >= 1:
             return None
         share = [np.sort(line.needed(run))[::-1] for run in runs]
-        t = max(float(np.nextafter(each[int(budget * len(each))], np.inf)) for each in share)
-        settings = _settings(runs[0].policy, line.at(t, runs[0].policy))
-        return None if settings is None else _changed_entry(candidate.entry, settings)
+        t = max(just_above(each[int(budget * len(each))]) for each in share)
+        settings = _settings(runs[0].policy, line.at(t, runs[0].policy), candidate.entry)
+        return None if settings is None else with_settings(candidate.entry, settings)
 
-    def _vouched(self, runs: Sequence[QuietRun], chosen: _Candidate, settings: Values) -> dict[str, Estimate]:
+    def _vouched(self, runs: Sequence[QuietRun], chosen: Candidate, settings: Values) -> dict[str, Estimate]:
         """Return the false alarms on lanes B at the settings as they are written, with the bound that was asked for."""
-        policies = self._plan_of([_changed_entry(chosen.entry, settings)]).settings
+        policies = self._plan_of([with_settings(chosen.entry, settings)]).settings
         found = {}
         for setting, run in zip(policies, runs, strict=True):
             thresholds = np.array([[guardrail.threshold for guardrail in setting.policies[0].guardrails]])
@@ -254,30 +283,45 @@ def _maxima(run: QuietRun, index: int) -> Floats:
     return ladder.maxima
 
 
-def _settings(policy: Policy, thresholds: Floats) -> dict[DataPath, float] | None:
-    """Return the settings by their place in the policy's entry; None if a guardrail has none for its threshold."""
-    found: dict[DataPath, float] = {}
+def _settings(policy: Policy, thresholds: Floats, entry: Mapping[str, Any]) -> Values | None:
+    """Return the settings by their place in the policy's entry, written as they are there; None if a guardrail has none."""
+    found: dict[DataPath, float | str] = {}
     for index, (guardrail, threshold) in enumerate(zip(policy.guardrails, thresholds, strict=True)):
         if guardrail.respond == "hold":
             continue
         settings = settings_at(guardrail.rule, float(threshold))
         if settings is None:
             return None
-        place = ("guardrails", index, "rule", guardrail.rule.key)
-        found |= {(*place, name.rstrip("_")): value for name, value in settings.items()}
+        for name, value in settings.items():
+            path = ("guardrails", index, "rule", guardrail.rule.key, file_name(name))
+            found[path] = _written_like(get(entry, path), value)
     return found
 
 
+def _written_like(old: object, value: float) -> float | str:
+    """Return a number, as a percentage if one stood there before."""
+    is_percentage = isinstance(old, str) and old.endswith("%")
+    return f"{Decimal(repr(value)).scaleb(2):f}%" if is_percentage else value
+
+
 def _check(plan: Plan, options: TuneOptions) -> None:
-    """Raise unless what is likely are scenarios of the plan, and prices are no less than nothing."""
-    unknown = sorted(set(options.likely) - {setting.name for setting in plan.settings})
-    if unknown:
-        raise SimlabError(f"the study has no scenario {unknown[0]!r}")
-    if options.likely and not (min(options.likely.values()) >= 0 and sum(options.likely.values()) > 0):
-        raise SimlabError("how likely scenarios are cannot be below 0, nor all of it 0")
+    """Raise unless names are those of the plan, and weights and prices are numbers that mean something."""
+    names = (("policy", options.policies, plan.study.policies), ("scenario", options.likely, plan.settings))
+    for kind, given, known in names:
+        unknown = sorted(set(given) - {each.name for each in known})
+        if unknown:
+            raise SimlabError(f"the study has no {kind} {unknown[0]!r}")
+    weights = list(options.likely.values())
+    if weights and not (np.isfinite(weights).all() and min(weights) >= 0 and sum(weights) > 0):
+        raise SimlabError("how likely scenarios are cannot be below 0 or without bound, nor all of it 0")
     prices = options.prices
-    if prices is not None and not (prices.user >= 0 and prices.false_stop >= 0 and 0 < prices.harmful < 1):
-        raise SimlabError("prices cannot be below 0, and the harmful share of rollouts is between 0 and 1")
+    if prices is None:
+        return
+    paid = (prices.user, prices.false_stop)
+    if not (np.isfinite(paid).all() and min(paid) >= 0 and max(paid) > 0 and 0 < prices.harmful < 1):
+        raise SimlabError(
+            "prices cannot be below 0 or without bound, nor both 0, and the harmful share of rollouts is between 0 and 1"
+        )
 
 
 def _budget(plan: Plan, options: TuneOptions) -> float:
@@ -289,90 +333,42 @@ def _budget(plan: Plan, options: TuneOptions) -> float:
     return min(limits)
 
 
-def _candidates(plan: Plan, index: int, tries: Iterable[str]) -> list[_Candidate]:
-    """Return a policy with every combination of the settings to try."""
-    study = _study(plan)
-    entry = study["policies"][index]
-    document = Document(str(study["study"]), Path(str(study["study"])), dict(study))
-    choices = []
-    for each in tries:
-        path, _, text = each.partition("=")
-        values = read_yaml(text).data
-        if not isinstance(values, list) or not values:
-            raise SimlabError(f"{each!r} is not path=[value, ...]")
-        options = [document.with_override(f"{path}={json.dumps(value)}") for value in values]
-        place = next(iter(options[0].overrides))
-        if place[0] != "policies":
-            raise SimlabError(f"{each!r} is not a setting of a policy")
-        if place[1] == index:
-            choices.append([(place, value) for value in values])
-    found = []
-    for combination in product(*choices):
-        held = {"policies": {index: copy.deepcopy(entry)}}
-        for place, value in combination:
-            _put(held, place, value)
-        found.append(_Candidate(dict(combination), held["policies"][index]))
-    return found
+def _name_of_today(policy: str, taken: set[str]) -> str:
+    """Return a name for a policy's settings of today that is not taken."""
+    endings = ("-today" if number == 1 else f"-today-{number}" for number in count(1))
+    return next(name for name in (policy[: 64 - len(ending)] + ending for ending in endings) if name not in taken)
 
 
-def _with_today(study: dict[str, Any], plan: Plan, found: Sequence[TunedPolicy]) -> dict[str, Any]:
-    """Return the study with today's settings of each changed policy beside the new ones, for reference."""
-    changed = {each.policy for each in found if each.changes}
-    before = [entry for entry in _study(plan)["policies"] if entry["name"] in changed]
-    today = [{**copy.deepcopy(entry), "name": today_of(entry["name"]), "reference": True} for entry in before]
+def _with_today(plan: Plan, found: Sequence[TunedPolicy]) -> dict[str, Any]:
+    """Return the study as it will be, and beside it today's settings of each changed policy, for reference."""
+    study: dict[str, Any] = copy.deepcopy(study_of(plan))
+    before = {entry["name"]: entry for entry in study_of(plan)["policies"]}
+    for each in found:
+        for change in each.changes:
+            put(study, change.path, change.new)
+    today = [{**copy.deepcopy(before[each.policy]), "name": each.today, "reference": True} for each in found if each.today]
     return {**study, "policies": [*study["policies"], *today]}
 
 
-def _frontier_points(
-    plan: Plan, options: TuneOptions, result: Result, tuned: Sequence[str], others: Mapping[str, tuple[int, dict[str, Any]]]
-) -> tuple[FrontierPoint, ...]:
-    """Return today's setting, the chosen one and the others in each scenario; the others on the study's first lanes."""
-    kinds = {name: (name, "chosen") for name in tuned} | {today_of(name): (name, "today") for name in tuned}
-    results = [result]
-    if others:
-        names = plan.study.policies
-        kinds |= {key: (names[index].name, "other") for key, (index, _) in others.items()}
-        entries = [{**entry, "name": key, "reference": False} for key, (_, entry) in others.items()]
-        count = plan.study.lanes.start
-        study = {**_study(plan), "policies": entries, "gates": [], "lanes": {"start": count, "cap": count}}
-        results.append(run_plan(replanned(plan, study), replace(options.run, kept=None)))
-    return tuple(
+def _points_at_others(plan: Plan, options: TuneOptions, others: Sequence[tuple[str, dict[str, Any]]]) -> list[FrontierPoint]:
+    """Return points at the other thresholds, on the study's first lanes."""
+    kinds = {f"f{number}": (policy, "other") for number, (policy, _) in enumerate(others)}
+    entries = [{**entry, "name": f"f{number}", "reference": False} for number, (_, entry) in enumerate(others)]
+    lanes = plan.study.lanes.start
+    study = {**study_of(plan), "policies": entries, "gates": [], "lanes": {"start": lanes, "cap": lanes}}
+    return _points(run_plan(replanned(plan, study), replace(options.run, kept=None)), kinds)
+
+
+def _points(result: Result, kinds: Mapping[str, tuple[str, str]]) -> list[FrontierPoint]:
+    """Return the point of each policy in `kinds`, by the name it was run under, in each scenario with any harm."""
+    return [
         FrontierPoint(
             each.scenario,
             *kinds[each.policy],
             each.estimates["false_alarms"],
             each.estimates["users_harmed_of_all_lanes"],
         )
-        for found in results
-        for scenario in found.scenarios
+        for scenario in result.scenarios
         for each in scenario.performances
         if each.policy in kinds and "users_harmed_of_all_lanes" in each.estimates
-    )
-
-
-def _study(plan: Plan) -> Any:
-    return plan.documents["study"]
-
-
-def _changed_entry(entry: dict[str, Any], settings: Mapping[DataPath, Any]) -> dict[str, Any]:
-    changed = copy.deepcopy(entry)
-    for path, value in settings.items():
-        _put(changed, path, value)
-    return changed
-
-
-def _get(data: Any, path: DataPath) -> Any:
-    for part in path:
-        if data is None or (isinstance(data, dict) and part not in data):
-            return None
-        data = data[part]
-    return data
-
-
-def _put(data: Any, path: DataPath, value: Any) -> None:
-    """Put a value in place; a rule that says nothing of its settings gets a mapping for them."""
-    for part in path[:-1]:
-        if isinstance(data, dict) and data.get(part) is None:
-            data[part] = {}
-        data = data[part]
-    data[path[-1]] = value
+    ]

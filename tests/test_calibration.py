@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from simlab.calibration import allowed_alarms, calibrate
+from simlab.calibration import allowed_alarms, calibrate, lanes_needed
 from simlab.errors import UnitError
 
 
@@ -42,6 +42,19 @@ def test_too_few_lanes_vouch_for_nothing() -> None:
     found = calibrate(np.arange(58.0), budget=0.05, error=0.05)
     assert found.allowed == -1
     assert found.threshold == np.inf
+
+
+@pytest.mark.parametrize(("budget", "error"), [(0.05, 0.05), (0.01, 0.05), (0.1, 0.001)])
+def test_as_many_lanes_as_are_needed_vouch_and_one_less_does_not(budget: float, error: float) -> None:
+    needed = lanes_needed(budget=budget, error=error)
+    assert allowed_alarms(needed, budget=budget, error=error) == 0
+    assert allowed_alarms(needed - 1, budget=budget, error=error) == -1
+
+
+def test_where_more_lanes_reach_nothing_than_may_alarm_any_threshold_will_do() -> None:
+    found = calibrate(np.array([1.0] + [-np.inf] * 499), budget=0.05, error=0.05)
+    assert found.allowed >= 1
+    assert found.threshold == -np.inf
 
 
 def test_a_budget_is_a_probability() -> None:

@@ -16,8 +16,8 @@ from simlab.cli import main
 from simlab.errors import EXIT_INCONCLUSIVE, SimlabError
 from simlab.plan import Plan, replanned
 from simlab.runner import Options, run_lanes, run_plan
-from simlab.tuned import Prices, TuneOptions, TuneResult, today_of
-from simlab.tuning import LANES_A, LANES_B, _Tuning, tune_plan
+from simlab.tuned import Prices, TuneOptions, TuneResult
+from simlab.tuning import LANES_A, LANES_B, _Tuning, _written_like, changeable, tune_plan
 from tests.worlds import CUSUM, SCENARIO, changed, plan
 
 LANES = 60
@@ -74,7 +74,8 @@ def test_lanes_c_are_the_study_s_own_so_that_a_run_of_the_new_study_prints_the_s
     for one, other in zip(again.scenarios, tuned.result.scenarios, strict=True):
         found = {each.policy: each.estimates for each in other.performances}
         assert one.performances[0].estimates == found["cusum"]
-        assert today_of("cusum") in found
+        assert tuned.policies[0].today == "cusum-today"
+        assert "cusum-today" in found
     assert tuned.exit_code == EXIT_INCONCLUSIVE  # the study has no gates
 
 
@@ -119,7 +120,42 @@ def test_says_why_a_policy_cannot_be_tuned() -> None:
     assert result.exit_code == EXIT_INCONCLUSIVE
     assert not result.values
     few = tune_plan(studied(), replace(QUICK, lanes=10))
-    assert "cannot vouch" in few.policies[0].reason
+    # (1 - 0.2)^14 is below 0.05, the part of the error of each of two scenarios, and (1 - 0.2)^13 is not.
+    assert few.policies[0].reason == "10 lanes cannot vouch for it, and 14 lanes could"
+
+
+def test_a_guardrail_that_reaches_nothing_in_time_has_no_threshold() -> None:
+    never = {**CUSUM, "rule": {"above": {"limit": "1%", "for": "13h"}}, "of": "everyone"}
+    del never["compare"]
+    (policy,) = tune_plan(studied([{"name": "never", "guardrails": [never]}]), QUICK).policies
+    assert "whatever its threshold, it alarms in at most" in policy.reason
+
+
+def test_a_percentage_stays_one() -> None:
+    level = {"watch": "errors", "of": "everyone", "rule": {"above": {"limit": "5%"}}, "every": "10m", "respond": "alert"}
+    (change,) = tune_plan(studied([{"name": "level", "guardrails": [level]}]), QUICK).policies[0].changes
+    assert isinstance(change.new, str)
+    assert 0 < float(change.new.removesuffix("%")) < 100
+    assert _written_like("5%", 0.005915) == "0.5915%"
+    assert _written_like("5%", 1.2e-6) == "0.00012%"
+    assert _written_like("5m", 0.005915) == _written_like(None, 0.005915) == 0.005915
+
+
+def test_no_name_that_tuning_gives_is_taken_for_a_policy_s() -> None:
+    """The reference is called as points of the frontier are named, and another policy as today's settings would be."""
+    other = {**CUSUM, "rule": {"cusum": {"k": 1, "h": 2}}}
+    policies = [
+        {"name": "cusum", "guardrails": [CUSUM]},
+        {"name": "cusum-today", "guardrails": [CUSUM], "reference": True},
+        {"name": "f0", "guardrails": [other], "reference": True},
+    ]
+    result = tune_plan(studied(policies), QUICK)
+    assert result.policies[0].today == "cusum-today-2"
+    points = [point for point in result.frontier if point.scenario == "small"]
+    assert {point.policy for point in points} == {"cusum"}
+    assert [point.kind for point in points].count("today") == 1
+    of_f0 = next(each for each in result.result.scenarios[0].performances if each.policy == "f0")
+    assert of_f0.estimates["false_alarms"].value not in {point.false_alarms.value for point in points}
 
 
 def test_from_python_it_is_one_call(tuned: TuneResult) -> None:
@@ -133,42 +169,115 @@ def test_without_a_budget_there_is_nothing_to_keep() -> None:
         tune_plan(studied(), replace(QUICK, budget=None))
 
 
-def test_apply_writes_the_new_settings_and_keeps_comments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a study's file of the shipped canary, shortened, with its scenarios beside it."""
     from simlab.shipped import scenarios_folder
 
     (tmp_path / "studies").mkdir()
     for name in ("checkout-app-errors.yaml", "checkout-flapping.yaml"):
         (tmp_path / name).write_text(re.sub("(?m)^horizon: .*", "horizon: 7h", (scenarios_folder() / name).read_text()))
-    study = tmp_path / "studies" / "checkout-canary.yaml"
-    before = re.sub(
-        r"\{start: \d+, cap: \d+\}", "{start: 20, cap: 20}", (scenarios_folder() / "studies" / study.name).read_text()
-    )
-    study.write_text(before)
-    command = ["simlab", "tune", str(study), "--lanes", "60", "--budget", "0.2", "--workers", "1", "--apply"]
-    monkeypatch.setattr("sys.argv", command)
+    path = tmp_path / "studies" / "checkout-canary.yaml"
+    text = (scenarios_folder() / "studies" / path.name).read_text()
+    path.write_text(re.sub(r"\{start: \d+, cap: \d+\}", "{start: 20, cap: 20}", text))
     monkeypatch.chdir(tmp_path)
+    return path
+
+
+def tune(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> object:
+    """Return the exit code of ``simlab tune``."""
+    command = ["simlab", "tune", *map(str, arguments), "--lanes", "60", "--budget", "20%", "--workers", "1"]
+    monkeypatch.setattr("sys.argv", command)
     with pytest.raises(SystemExit) as ended:
         main()
-    assert ended.value.code in {0, 1, EXIT_INCONCLUSIVE}
+    return ended.value.code
+
+
+def test_apply_writes_the_new_settings_and_keeps_comments(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = study.read_text()
+    assert tune(monkeypatch, study, "--apply") in {0, 1, EXIT_INCONCLUSIVE}
     (old,) = (line for line in before.splitlines() if "cusum:" in line)
     (new,) = set(study.read_text().splitlines()) - set(before.splitlines())
     assert new.split(" h: ")[0] == old.split(" h: ")[0]
     assert float(new.split(" h: ")[1].split("}")[0]) < 9
     assert "# reported, never gated" in study.read_text()
-    folder = tmp_path / "reports" / "checkout-canary-tune" / "latest"
+    folder = study.parent.parent / "reports" / "checkout-canary-tune" / "latest"
     assert {"tune.json", "results.json", "report.html", "plan.json"} <= {path.name for path in folder.iterdir()}
     assert "at the budget, cross: today" in (folder / "figures" / "frontier.svg").read_text()
+    shown = capsys.readouterr()
+    assert "1 setting written" in shown.err
+    assert re.search(r"at most [0-9.]+% with confidence 97.5 %, n = 60", " ".join(shown.out.split()))
 
 
-def test_apply_does_not_write_thresholds_of_another_study(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_apply_refuses_a_place_that_cannot_be_written_to_before_anything_is_run(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["simlab", "tune", "studies/checkout-canary", "--apply", "--set", "lanes.start=10"]
-    monkeypatch.setattr("sys.argv", command)
+    shared = re.sub("(?m)^seed: .*", "seed: &shared 9", study.read_text())
+    study.write_text(re.sub(r"\bh: [0-9.]+", "h: *shared", shared, count=1))
+    monkeypatch.setattr("simlab.tuning.run_lanes", lambda *_, **__: pytest.fail("was run"))
+    assert tune(monkeypatch, study, "--apply") == 2
+    assert re.search(r"checkout-canary.yaml:\d+:\d+: error\[edit\]: policies\[0\].*by hand", capsys.readouterr().err)
+
+
+def test_apply_does_not_write_to_a_file_that_was_changed_meanwhile(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed_text = study.read_text() + "# and more\n"
+
+    def tuned_while_edited(*arguments: Any, **named: Any) -> TuneResult:
+        study.write_text(changed_text)
+        return tune_plan(*arguments, **named)
+
+    monkeypatch.setattr("simlab.tuning.tune_plan", tuned_while_edited)
+    assert tune(monkeypatch, study, "--apply") == 2
+    shown = capsys.readouterr()
+    assert "was changed while it was tuned" in shown.err
+    assert "cusum.h" in shown.out, "what was found is told"
+    assert study.read_text() == changed_text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--set", "lanes.start=10"], "--apply does not go with --set"),
+        ([], "writes to a study file of yours"),
+        (["--policy", "cusum", "--references"], "--references does not go with --policy"),
+        (["--likely", "a=1", "--likely", "a=2"], "a has a weight already"),
+        (["--budget", "nan"], "is no number"),
+        (["--confidence", "5.5"], "range 0<x<1"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    arguments: list[str], problem: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["simlab", "tune", "studies/checkout-canary", "--apply", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert "--apply does not go with --set" in capsys.readouterr().err
+    assert problem in capsys.readouterr().err
+
+
+PLACE = "policies.cusum.guardrails.0.rule.cusum"
+
+
+@pytest.mark.parametrize(
+    ("tries", "problem"),
+    [
+        ([f"{PLACE}.zz=[1, 2]"], "there is no key 'zz'|unknown|not known"),
+        ([f"{PLACE}.k=[-1, 0.5, -2]"], f"policies.1..*\n *--try {PLACE}.k=-1\n(.|\n)*--try {PLACE}.k=-2\n"),
+        (["policies.7.name=[a]"], "--try policies.7"),
+        ([f"{PLACE}.k=0.5"], "is not path=."),
+        (["lanes.start=[5]"], "is not a setting of a policy"),
+        ([f"{PLACE}.h=[3, 5]"], "is the threshold, which tuning finds"),
+        (["policies.other.guardrails.0.every=[10m]"], "of a policy that is not tuned"),
+    ],
+)
+def test_settings_to_try_that_are_mistakes_are_told_before_anything_is_run(tries: list[str], problem: str) -> None:
+    made = studied([{"name": "other", "guardrails": [CUSUM], "reference": True}, {"name": "cusum", "guardrails": [CUSUM]}])
+    with pytest.raises(SimlabError, match=problem):
+        changeable(made, replace(QUICK, tries=tuple(tries)))
 
 
 CHEAP_STOPS = Prices(user=10.0, false_stop=1.0, harmful=0.5)
@@ -182,6 +291,12 @@ def test_prices_choose_the_budget() -> None:
         budgets[name] = policy.budget
     # Where a false stop costs next to nothing more of them are bought, and the other way round.
     assert budgets["dear"] < QUICK.budget < budgets["cheap"] <= 4 * QUICK.budget
+
+
+def test_a_budget_that_the_lanes_cannot_vouch_for_is_not_the_cheapest() -> None:
+    (policy,) = tune_plan(studied(), replace(QUICK, prices=DEAR_STOPS)).policies
+    assert not policy.reason
+    assert policy.budget == QUICK.budget / 4, "60 lanes cannot vouch for an eighth of it"
 
 
 def test_what_is_likely_weighs_the_harm_that_is_compared() -> None:
@@ -198,6 +313,10 @@ def test_what_is_likely_weighs_the_harm_that_is_compared() -> None:
         ({"likely": {"small": 0.0}}, "nor all of it 0"),
         ({"prices": Prices(1.0, -1.0, 0.5)}, "prices cannot be below 0"),
         ({"prices": Prices(1.0, 1.0, 1.0)}, "between 0 and 1"),
+        ({"prices": Prices(0.0, 0.0, 0.5)}, "nor both 0"),
+        ({"prices": Prices(np.inf, 1.0, 0.5)}, "without bound"),
+        ({"likely": {"small": np.inf}}, "without bound"),
+        ({"policies": ("smal",)}, "no policy 'smal'"),
     ],
 )
 def test_weights_and_prices_that_mean_nothing_are_refused(options: dict[str, Any], problem: str) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from simlab.commands.shared import SHARE, Folder, as_json_option, out_option, override_option, print_with
+from simlab.commands.shared import Folder, Share, as_json_option, out_option, override_option, print_with
 from simlab.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_PASSED, SimlabError, printable
 
 if TYPE_CHECKING:
+    from simlab.documents import Document
     from simlab.plan import Plan
     from simlab.results import Result
+    from simlab.tuned import Values
 
 
 @click.command()
@@ -54,8 +57,8 @@ def run(study: str, workers: int, block: int, precision: str | None, fresh: bool
 
 @click.command()
 @click.argument("study")
-@click.option("--budget", type=SHARE, help="Largest share of harmless rollouts with an alarm, as 0.05; by the gate if not given.")
-@click.option("--confidence", type=SHARE, default=0.95, show_default=True, help="With which the budget is kept everywhere.")
+@click.option("--budget", type=Share(), help="Largest share of harmless rollouts with an alarm, as 5%; by the gate if not given.")
+@click.option("--confidence", type=Share(), default=0.95, show_default=True, help="With which the budget is kept everywhere.")
 @click.option("--lanes", type=click.IntRange(10, 10_000_000), help="Lanes to choose on, and as many to calibrate on.")
 @click.option("--policy", "policies", multiple=True, metavar="NAME", help="Tune this policy; all but references if not given.")
 @click.option("--references", is_flag=True, help="Tune references too.")
@@ -73,7 +76,7 @@ def tune(study: str, budget: float | None, confidence: float, lanes: int | None,
          references: bool, tries: tuple[str, ...], likely: tuple[str, ...], prices: tuple[float, float, float] | None,
          apply: bool, workers: int, out: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:  # fmt: skip
     """Find for each policy of a STUDY the laxest thresholds that keep its false-alarm budget, and show what they change."""
-    from simlab.files import atomic_write
+    from simlab.documents import read_document
     from simlab.output import append_log, point_latest, prepare, run_folder, write_tuning
     from simlab.plan import load
     from simlab.progress import shown_progress
@@ -81,43 +84,62 @@ def tune(study: str, budget: float | None, confidence: float, lanes: int | None,
     from simlab.runner import BLOCK_LANES, Options
     from simlab.shipped import shipped_path
     from simlab.tuned import Prices, TuneOptions
-    from simlab.tuning import tune_plan
-    from simlab.yaml_edit import with_values
+    from simlab.tuning import changeable, tune_plan
+    from simlab.yaml_edit import edited
 
     if apply and overrides:
         raise click.UsageError("--apply does not go with --set: the thresholds would be for another study than the file")
-    plan = load(study, overrides=overrides)
-    unknown = sorted(set(policies) - {each.name for each in plan.study.policies})
-    if unknown:
-        raise SimlabError(f"the study has no policy {unknown[0]!r}")
+    if references and policies:
+        raise click.UsageError("--references does not go with --policy: name the references by --policy too")
+    document = read_document(shipped_path(study))
+    plan = load(document, overrides=overrides)
     if references:
         policies = tuple(each.name for each in plan.study.policies)
+    priced = None if prices is None else Prices(*prices)
+    options = TuneOptions(budget, confidence, lanes, policies, tries, likely=_weights(likely), prices=priced)
+    if apply:
+        if "plan" in document.data or not Path(study).exists():
+            raise click.UsageError("--apply writes to a study file of yours; copy the shipped or the planned one first")
+        # Before anything is run: a place that cannot be written to must not cost the run.
+        edited(document, changeable(plan, options))
     with shown_progress() as progress:
         # A few lanes are work for every process too.
         block = min(BLOCK_LANES, -(-(lanes or plan.study.lanes.start) // workers))
-        run_by = Options(workers=workers, block_lanes=block, progress=progress)
-        priced = None if prices is None else Prices(*prices)
-        options = TuneOptions(budget, confidence, lanes, policies, tries, run_by, dict(map(_weight, likely)), priced)
-        result = tune_plan(plan, options)
+        result = tune_plan(plan, replace(options, run=Options(workers=workers, block_lanes=block, progress=progress)))
     tuned = result.result.plan
     name = f"{plan.study.study}-tune"
     reports = Path("reports") if out is None else out.parent
     folder = run_folder(reports, name=name, digest=tuned.digest) if out is None else out
     prepare(folder, fresh=True)
     write_tuning(result, folder)
-    if apply and result.values:
-        path = Path(shipped_path(study))
-        atomic_write(path, with_values(path.read_text(encoding="utf-8"), result.values))
-    if out is None:
-        point_latest(folder)
-        append_log(reports, what="applied" if apply and result.values else "tune", name=plan.study.study, digest=tuned.digest,
-                   status=result.result.status, who=plan.study.owner, why=plan.study.why)  # fmt: skip
     if as_json:
         click.echo(result.to_json(), nl=False)
     else:
         print_with(lambda console: print_tuning(result, console))
         click.echo(printable(f"Report: {folder / 'report.html'}, {folder / 'figures' / 'frontier.svg'}"))
+    if apply:
+        _apply(document, result.values)
+    if out is None:
+        point_latest(folder)
+        append_log(reports, what="applied" if apply and result.values else "tune", name=plan.study.study, digest=tuned.digest,
+                   status=result.result.status, who=plan.study.owner, why=plan.study.why)  # fmt: skip
     return result.exit_code
+
+
+def _apply(document: Document, values: Values) -> None:
+    """Write new settings to the file they were found for, and say so on standard error, where a result as JSON is not."""
+    from simlab.files import atomic_write
+    from simlab.ticks import format_count
+    from simlab.yaml_edit import edited
+
+    if not values:
+        click.echo(printable(f"{document.file}: nothing to write"), err=True)
+        return
+    content = edited(document, values)
+    if not document.path.is_file() or document.path.read_bytes() != document.content:
+        raise SimlabError(f"{document.file} was changed while it was tuned, so nothing is written to it; tune it again")
+    atomic_write(document.path, content)
+    click.echo(printable(f"{document.file}: {format_count(len(values), 'setting')} written"), err=True)
 
 
 @click.command()
@@ -140,12 +162,18 @@ def compare(before: Path, after: Path, fail_on: str | None, as_json: bool) -> in
     return EXIT_FAILED if fail_on and found.regressions else EXIT_PASSED
 
 
-def _weight(given: str) -> tuple[str, float]:
-    name, _, weight = given.partition("=")
-    try:
-        return name, float(weight)
-    except ValueError:
-        raise click.UsageError(f"--likely {given!r}: write SCENARIO=WEIGHT") from None
+def _weights(given: tuple[str, ...]) -> dict[str, float]:
+    """Return weights by scenario, from ``SCENARIO=WEIGHT`` each."""
+    weights: dict[str, float] = {}
+    for each in given:
+        name, _, weight = each.partition("=")
+        if name in weights:
+            raise click.UsageError(f"--likely {each!r}: {name} has a weight already")
+        try:
+            weights[name] = float(weight)
+        except ValueError:
+            raise click.UsageError(f"--likely {each!r}: write SCENARIO=WEIGHT") from None
+    return weights
 
 
 @contextmanager

@@ -1,0 +1,138 @@
+"""What a tuning may choose from: a policy with every combination of the settings to try, each checked before anything is run."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Collection, Iterable, Mapping
+from itertools import product
+from typing import Any, NamedTuple
+
+from simlab.documents import Document
+from simlab.errors import FileErrors, Mistake, SimlabError
+from simlab.guardrails.policy import Policy
+from simlab.placing import SETTINGS
+from simlab.plan import Plan, document_of, replanned
+from simlab.settings import file_name
+from simlab.yaml_nodes import DataPath
+from simlab.yaml_text import read_yaml
+
+_TRY = "--try"
+
+
+class Candidate(NamedTuple):
+    """A policy of the study with settings to be compared.
+
+    Attributes
+    ----------
+    values : dict of path to float or str
+        What was tried.
+    entry : dict
+        The policy as a file holds it.
+    """
+
+    values: dict[DataPath, Any]
+    entry: dict[str, Any]
+
+
+def study_of(plan: Plan) -> Any:
+    """Return what the study's file holds."""
+    return plan.documents["study"]
+
+
+def candidates(plan: Plan, tuned: Collection[int], tries: Iterable[str]) -> dict[int, list[Candidate]]:
+    """Return each policy that is tuned with every combination of the settings to try.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the study.
+    tuned : collection of int
+        Indices of policies.
+    tries : iterable of str
+        ``policies.NAME.path=[value, ...]`` each.
+
+    Raises
+    ------
+    FileErrors
+        With every mistake of every combination.
+    SimlabError
+        If a setting to try is none of a policy that is tuned, or is what tuning finds.
+    """
+    study = document_of(study_of(plan))
+    options = [_options(plan, study, tuned, each) for each in tries]
+    found, errors = {}, dict[tuple[str, Mistake], None]()
+    for index in tuned:
+        mine = [assignments for place, assignments in options if place[1] == index]
+        found[index] = [_candidate(study, index, combination) for combination in product(*mine)]
+        for combination in product(*mine) if mine else ():
+            try:
+                replanned(plan, _document(study, combination))
+            except FileErrors as error:
+                errors |= dict.fromkeys(error.found)
+    if errors:
+        raise FileErrors(errors)
+    return found
+
+
+def _options(plan: Plan, study: Document, tuned: Collection[int], text: str) -> tuple[DataPath, list[str]]:
+    """Return where a setting to try stands, and one assignment for each of its values."""
+    path, _, given = text.partition("=")
+    read = read_yaml(given)
+    if read.faults or not isinstance(read.data, list) or not read.data:
+        raise SimlabError(f"{_TRY} {text!r} is not path=[value, ...]")
+    assignments = [f"{path}={json.dumps(value)}" for value in read.data]
+    [place] = study.with_override(assignments[0], option=_TRY).overrides
+    if place[0] != "policies" or len(place) < 3:
+        raise SimlabError(f"{_TRY} {path!r} is not a setting of a policy")
+    if place[1] not in tuned:
+        raise SimlabError(f"{_TRY} {path!r} is a setting of a policy that is not tuned")
+    if place in _thresholds(plan.settings[0].policies[int(place[1])], int(place[1])):
+        raise SimlabError(f"{_TRY} {path!r} is the threshold, which tuning finds; try other settings")
+    return place, assignments
+
+
+def _thresholds(policy: Policy, index: int) -> set[DataPath]:
+    """Return where the settings stand that place a policy's thresholds; a hold keeps its own."""
+    return {
+        ("policies", index, "guardrails", number, "rule", guardrail.rule.key, file_name(SETTINGS[guardrail.rule.key].name))
+        for number, guardrail in enumerate(policy.guardrails)
+        if guardrail.respond != "hold" and guardrail.rule.key in SETTINGS
+    }
+
+
+def _document(study: Document, combination: Iterable[str]) -> Document:
+    for assignment in combination:
+        study = study.with_override(assignment, option=_TRY)
+    return study
+
+
+def _candidate(study: Document, index: int, combination: Iterable[str]) -> Candidate:
+    changed: Any = _document(study, combination)
+    return Candidate({path: get(changed.data, path) for path in changed.overrides}, changed.data["policies"][index])
+
+
+def with_settings(entry: Mapping[str, Any], settings: Mapping[DataPath, Any]) -> dict[str, Any]:
+    """Return a policy's entry with settings at their places in it."""
+    changed = copy.deepcopy(dict(entry))
+    for path, value in settings.items():
+        put(changed, path, value)
+    return changed
+
+
+def get(data: Any, path: DataPath) -> Any:
+    """Return what stands at a place; None where nothing does."""
+    for part in path:
+        if data is None or (isinstance(data, dict) and part not in data):
+            return None
+        data = data[part]
+    return data
+
+
+def put(data: Any, path: DataPath, value: Any) -> None:
+    """Put a value in place; a rule that says nothing of its settings gets a mapping for them."""
+    for part in path[:-1]:
+        if isinstance(data, dict) and data.get(part) is None:
+            data[part] = {}
+        data = data[part]
+    data[path[-1]] = value
