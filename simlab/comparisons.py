@@ -87,6 +87,9 @@ def compare_runs(before: Path, after: Path) -> Comparison:
             notes.append(f"{key[0]} / {key[1]}: tick, start or horizon was changed, so nothing is compared")
         else:
             pairs.append((key[0], *_same_lanes(held[0][key], held[1][key])))
+            if held[0][key].lanes != held[1][key].lanes:
+                lanes = f"{held[0][key].lanes:,} and {held[1][key].lanes:,} lanes"
+                notes.append(f"{key[0]} has {lanes}; those that both have are compared")
     notes += [
         f"{scenario} / {policy} is in the earlier run only" for scenario, policy in held[0] if (scenario, policy) not in held[1]
     ]
@@ -96,7 +99,7 @@ def compare_runs(before: Path, after: Path) -> Comparison:
         differences.append(difference(other, one, scenario=scenario))
         certain = difference(other, one, scenario=scenario, confidence=strict)
         regressions += [(scenario, other.policy, name) for name, found in certain.estimates.items() if found.low > 0]
-    return Comparison(plans[0].digest, plans[1].digest, tuple(differences), tuple(regressions), tuple(notes))
+    return Comparison(plans[0].digest, plans[1].digest, tuple(differences), tuple(regressions), tuple(dict.fromkeys(notes)))
 
 
 def _plan(folder: Path) -> Plan:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from simlab.errors import SimlabError, UnitError
-from simlab.guardrails.look import Floats
+from simlab.guardrails.look import Floats, Integers
 from simlab.guardrails.rule import Rule, Takes
 from simlab.measures.estimates import CONFIDENCE, Estimate, mean
 from simlab.rule_from import rule as read_rule
@@ -34,7 +34,7 @@ SHIFTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _WITHOUT_SHIFT = 0.05
 _PILOT = 8000
 _ENOUGH = 100
-_HELD = 4_000_000  # ratios in memory at once
+_AT_ONCE = 20_000  # lanes
 _LARGEST = 1e200
 _SPARE = 1.5  # more lanes than the pilot asks for, since it knows the variance roughly
 _MOST_LANES = 5_000_000
@@ -49,7 +49,7 @@ class RareAlarms:
     probability : Estimate
         Of an alarm by the horizon.
     relative_error : float
-        Standard error over the probability.
+        Standard error over the probability; more than was asked for where the pilot had thought the weights more alike.
     shift : float
         The shift that made alarms common, in standard deviations of a look.
     alarmed : int
@@ -95,7 +95,7 @@ def rare_alarm_probability(
     Raises
     ------
     UnitError
-        If the horizon is not positive, the error not between 0 and 1, or the rule takes no single values.
+        If horizon or seed are no such numbers, error or confidence not between 0 and 1, or the rule takes no single values.
     SimlabError
         If no shift that is tried makes alarms common, or too many lanes would be needed.
 
@@ -106,10 +106,12 @@ def rare_alarm_probability(
     True
     """
     chosen = read_rule(rule)
-    if not isinstance(horizon, int) or horizon < 1:
+    if not _is_whole(horizon) or horizon < 1:
         raise UnitError(f"the horizon must be a positive whole number of looks, not {horizon}")
-    if not 0 < relative_error < 1:
-        raise UnitError(f"the relative error must be between 0 and 1, not {relative_error}")
+    if not _is_whole(seed) or seed < 0:
+        raise UnitError(f"the seed must be a whole number of at least 0, not {seed!r}")
+    if not (0 < relative_error < 1 and 0 < confidence < 1):
+        raise UnitError(f"the relative error and the confidence must be between 0 and 1, not {relative_error} and {confidence}")
     if chosen.takes not in {Takes.STANDARDISED, Takes.LEVEL}:
         raise UnitError(f"rare alarms are measured on single values, and {chosen.key} takes {chosen.takes.value}")
     pilot, counted = np.random.SeedSequence(seed).spawn(2)
@@ -124,9 +126,14 @@ def rare_alarm_probability(
         raise SimlabError(f"{lanes:,} lanes would be needed for a relative error of {relative_error:g}: ask for less")
     weights = _weights(chosen, horizon, shift, lanes=lanes, generator=np.random.default_rng(counted))
     found = mean(weights, unit="probability", confidence=confidence, support=(0.0, 1.0))
-    estimate = replace(found, method="importance sampling over the time of a shift")
+    # Where alarms are certain, weights of a mean of 1 may come to a little more.
+    estimate = replace(found, value=min(1.0, found.value), method="importance sampling over the time of a shift")
     reached = math.sqrt(_relative_variance(weights) / lanes)
     return RareAlarms(estimate, reached, shift, int((weights > 0).sum()), horizon, seed)
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
 
 
 def _relative_variance(weights: Floats) -> float:
@@ -135,19 +142,21 @@ def _relative_variance(weights: Floats) -> float:
 
 def _weights(rule: Rule, horizon: int, shift: float, *, lanes: int, generator: np.random.Generator) -> Floats:
     """Return what each lane counts, float64[lanes]: the likelihood ratio at its alarm, and 0 without one."""
-    at_once = max(1, _HELD // horizon)
-    found = []
-    for first in range(0, lanes, at_once):
-        count = min(at_once, lanes - first)
-        ratios = np.empty((horizon, count))
-        run = run_length_on(rule, _looks(ratios, shift, generator), lanes=count)
-        found.append(np.where(run.alarmed, ratios[run.looks - 1, np.arange(count)], 0.0))
-    return np.concatenate(found)
+    weights = np.zeros(lanes)
+    for first in range(0, lanes, _AT_ONCE):
+        mine = weights[first : first + _AT_ONCE]
+        ratio = np.empty(len(mine))
+
+        def weigh(alarming: Integers, mine: Floats = mine, ratio: Floats = ratio) -> None:
+            mine[alarming] = ratio[alarming]
+
+        run_length_on(rule, _looks(ratio, horizon, shift, generator), lanes=len(mine), at_alarm=weigh)
+    return weights
 
 
-def _looks(ratios: Floats, shift: float, generator: np.random.Generator) -> Iterator[Floats]:
-    """Yield looks that shift at a time of each lane's own, and note their likelihood ratio in `ratios` [horizon, lanes]."""
-    horizon, lanes = ratios.shape
+def _looks(ratio: Floats, horizon: int, shift: float, generator: np.random.Generator) -> Iterator[Floats]:
+    """Yield looks that shift at a time of each lane's own; at each of them `ratio` [lanes] is the likelihood ratio so far."""
+    lanes = len(ratio)
     begins = np.where(generator.random(lanes) < _WITHOUT_SHIFT, horizon, generator.integers(0, horizon, lanes))
     towards = np.where(generator.random(lanes) < 0.5, shift, -shift)
     up, down = np.zeros(lanes), np.zeros(lanes)
@@ -157,5 +166,5 @@ def _looks(ratios: Floats, shift: float, generator: np.random.Generator) -> Iter
         up = np.minimum((1 + up) * np.exp(shift * x - shift**2 / 2), _LARGEST)
         down = np.minimum((1 + down) * np.exp(-shift * x - shift**2 / 2), _LARGEST)
         mixed = ((up + down) / 2 + horizon - look - 1) / horizon
-        ratios[look] = 1 / (_WITHOUT_SHIFT + (1 - _WITHOUT_SHIFT) * mixed)
+        ratio[:] = 1 / (_WITHOUT_SHIFT + (1 - _WITHOUT_SHIFT) * mixed)
         yield x

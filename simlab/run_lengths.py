@@ -211,6 +211,7 @@ def run_length_on(
     streams: int = 1,
     seed: int = 0,
     every: int = _MINUTE,
+    at_alarm: Callable[[Integers], None] | None = None,
 ) -> RunLength:
     """Step a rule over given looks, in which every lane keeps its place: they may depend on each other.
 
@@ -222,6 +223,8 @@ def run_length_on(
         One after the other; their number is the horizon.
     lanes, streams : int
         How many there are of each.
+    at_alarm : callable, optional
+        Called after each look with the lanes that have alarmed at it for the first time, before the next look is asked for.
     """
     chosen = read_rule(rule)
     first = np.full(lanes, -1)
@@ -230,7 +233,10 @@ def run_length_on(
     for horizon, drawn in enumerate(looks, start=1):
         active, statistic = _step(chosen, active, drawn, look=horizon, seed=seed)
         unknown += int(np.count_nonzero(np.isnan(statistic) & (first < 0)))
-        first[(statistic >= chosen.threshold) & (first < 0)] = horizon
+        new = np.flatnonzero((statistic >= chosen.threshold) & (first < 0))
+        first[new] = horizon
+        if at_alarm is not None:
+            at_alarm(new)
     return replace(summarise(np.where(first < 0, horizon, first), first >= 0, horizon=horizon, seed=seed), unknown=unknown)
 
 

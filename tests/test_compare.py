@@ -55,6 +55,7 @@ def test_differences_are_those_of_the_rows_lane_by_lane(runs: Path) -> None:
     assert difference.estimates["false_alarms"].value == pytest.approx(expected, abs=1e-12)
     assert difference.estimates["false_alarms"].n == LANES - 10
     assert difference.estimates["users_harmed"].value > 0 > expected
+    assert found.notes == ("small has 80 and 70 lanes; those that both have are compared",)
 
 
 def test_a_regression_is_what_is_worse_for_certain(runs: Path) -> None:

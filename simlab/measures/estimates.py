@@ -84,7 +84,8 @@ def mean(values: Floats, *, unit: str, confidence: float = CONFIDENCE, support: 
     half = float(stdtrit(n - 1, (1 + confidence) / 2)) * float(values.std(ddof=1)) / np.sqrt(n)
     ends = (value - half, value + half, *_ends_by_share(values, confidence=confidence))
     least, most = support or (-np.inf, np.inf)
-    return Estimate(value, max(least, min(ends)), min(most, max(ends)), n, "Student t", unit, confidence)
+    low, high = float(max(least, min(ends))), float(min(most, max(ends)))
+    return Estimate(value, low, high, n, "Student t", unit, confidence)
 
 
 def _ends_by_share(values: Floats, *, confidence: float) -> tuple[float, float]:
