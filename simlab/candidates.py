@@ -64,10 +64,11 @@ def candidates(plan: Plan, tuned: Collection[int], tries: Iterable[str]) -> dict
     found, errors = {}, dict[tuple[str, Mistake], None]()
     for index in tuned:
         mine = [assignments for place, assignments in options if place[1] == index]
-        found[index] = [_candidate(study, index, combination) for combination in product(*mine)]
-        for combination in product(*mine) if mine else ():
+        tried = [_with_all(study, combination) for combination in product(*mine)]
+        found[index] = [_candidate(each, index) for each in tried]
+        for each in tried if mine else ():
             try:
-                replanned(plan, _document(study, combination))
+                replanned(plan, each)
             except FileErrors as error:
                 errors |= dict.fromkeys(error.found)
     if errors:
@@ -101,15 +102,15 @@ def _thresholds(policy: Policy, index: int) -> set[DataPath]:
     }
 
 
-def _document(study: Document, combination: Iterable[str]) -> Document:
-    for assignment in combination:
+def _with_all(study: Document, assignments: Iterable[str]) -> Document:
+    for assignment in assignments:
         study = study.with_override(assignment, option=_TRY)
     return study
 
 
-def _candidate(study: Document, index: int, combination: Iterable[str]) -> Candidate:
-    changed: Any = _document(study, combination)
-    return Candidate({path: get(changed.data, path) for path in changed.overrides}, changed.data["policies"][index])
+def _candidate(study: Document, index: int) -> Candidate:
+    held: Any = study.data
+    return Candidate({path: get(held, path) for path in study.overrides}, held["policies"][index])
 
 
 def with_settings(entry: Mapping[str, Any], settings: Mapping[DataPath, Any]) -> dict[str, Any]:

@@ -14,22 +14,25 @@ from simlab.schemas import json_schema, read_settings
 from simlab.shipped import shipped_path
 from simlab.study import Lanes, Policies, Study
 from simlab.ticks import format_count
-from simlab.world.grafts import Graft
-from simlab.world.recording import Recording
 
-_KINDS: dict[str, type[Any]] = {
-    "scenario": Scenario,
-    "study": Study,
-    "policies": Policies,
-    "recording": Recording,
-    "graft": Graft,
-}
+_KINDS: dict[str, type[Any]] = {"scenario": Scenario, "study": Study, "policies": Policies}
+
+
+def _settings_of(kind: str) -> type[Any]:
+    if kind == "recording":
+        from simlab.world.recording import Recording
+
+        return Recording
+    if kind == "graft":
+        from simlab.world.grafts import Graft
+
+        return Graft
+    return _KINDS[kind]
 
 
 def schema_of(kind: str) -> dict[str, Any]:
     """Return the JSON Schema of a kind of file."""
-    held: type[Any] = _KINDS[kind]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **json_schema(held)}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **json_schema(_settings_of(kind))}
 
 
 def check_file(file: str, *, overrides: Iterable[str] = ()) -> str:
@@ -56,11 +59,10 @@ def check_file(file: str, *, overrides: Iterable[str] = ()) -> str:
         document = document.with_override(override)
     if kinds[0] == "scenario":
         return f"ok, scenario {read_scenario(document).scenario}"
-    if kinds[0] == "recording":
-        return f"ok, recording {read_settings(document, Recording).recording}"
-    if kinds[0] == "graft":
-        return f"ok, graft {read_settings(document, Graft).graft}"
-    return f"ok, {_policies(len(read_settings(document, Policies).policies))}"
+    read = read_settings(document, _settings_of(kinds[0]))
+    if kinds[0] == "policies":
+        return f"ok, {_policies(len(read.policies))}"
+    return f"ok, {kinds[0]} {getattr(read, kinds[0])}"
 
 
 def _policies(number: int) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from simlab import __version__
 from simlab.documents import Document, read_document
@@ -27,10 +28,12 @@ from simlab.shipped import shipped_path
 from simlab.study import GateEntry, GuardrailEntry, Study, metrics_of, own_rules, read_study
 from simlab.ticks import format_duration
 from simlab.watching import Watchable, build_policies, check_policies
-from simlab.world.aggregate import AggregateWorld, Watched
-from simlab.world.individual import IndividualWorld, lanes_at_once
 from simlab.world.rates import rates_of
 from simlab.world.strata import strata_of
+
+if TYPE_CHECKING:
+    from simlab.world.aggregate import AggregateWorld, Watched
+    from simlab.world.individual import IndividualWorld
 
 BASELINE = Policy("(never alarms)", (), reference=True)
 """What happens when nobody stops anything; part of every study."""
@@ -80,17 +83,28 @@ class ScenarioSetting:
     @cached_property
     def watched(self) -> Watched:
         """What any policy looks at."""
+        from simlab.world.aggregate import Watched
+
         return Watched.by((guardrail.signal, guardrail.rule) for policy in self.policies for guardrail in policy.guardrails)
 
     @property
     def lanes_at_once(self) -> int | None:
         """How many lanes its world can hold at once; None for any number."""
-        return lanes_at_once(self.scenario) if self.scenario.users.detail == "individual" else None
+        if self.scenario.users.detail == "aggregate":
+            return None
+        from simlab.world.individual import lanes_at_once
+
+        return lanes_at_once(self.scenario)
 
     def world(self, lanes: Integers, *, seed: int) -> AggregateWorld | IndividualWorld:
         """Return the world of a block of lanes."""
-        kind = IndividualWorld if self.scenario.users.detail == "individual" else AggregateWorld
-        return kind(self.scenario, lanes, seed=seed, watched=self.watched)
+        if self.scenario.users.detail == "aggregate":
+            from simlab.world.aggregate import AggregateWorld
+
+            return AggregateWorld(self.scenario, lanes, seed=seed, watched=self.watched)
+        from simlab.world.individual import IndividualWorld
+
+        return IndividualWorld(self.scenario, lanes, seed=seed, watched=self.watched)
 
 
 @dataclass(frozen=True)
