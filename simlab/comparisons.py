@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _TIMES = ("onset", "action_time", "evidence", "containment_time")
-_OTHERS = ("policy", "harmed", "lane", "worse", "users_harmed")
+_NUMBERS = ("harmed", "lane", "worse", "users_harmed")
 _COMPARED = 3
 """Measures in a difference: false alarms, delay, users harmed."""
 
@@ -48,14 +48,17 @@ class Comparison:
     regressions : tuple of (str, str, str)
         Scenario, policy and measure of what is worse for certain: the interval at the confidence that makes all of them
         together 95 % is above 0.
+    missing : tuple of str
+        What of the earlier run could not be compared, and why.
     notes : tuple of str
-        What else differs, and what could not be compared.
+        What else differs.
     """
 
     before: str
     after: str
     differences: tuple[Difference, ...]
     regressions: tuple[tuple[str, str, str], ...]
+    missing: tuple[str, ...]
     notes: tuple[str, ...]
 
     def to_json(self) -> str:
@@ -70,7 +73,7 @@ def compare_runs(before: Path, after: Path) -> Comparison:
     Raises
     ------
     CompareError
-        If a folder holds no finished run, or the seeds differ.
+        If a folder does not hold a finished run whole, or the seeds differ.
     FileErrors
         If a plan cannot be read.
     """
@@ -78,58 +81,78 @@ def compare_runs(before: Path, after: Path) -> Comparison:
     if plans[0].seed != plans[1].seed:
         raise CompareError(f"the seeds differ, {plans[0].seed} and {plans[1].seed}, so lanes are not paired")
     held = [_outcomes(plan, folder) for plan, folder in zip(plans, (before, after), strict=True)]
-    notes = _notes(plans)
-    pairs = []
-    for key in held[1]:
-        if key not in held[0]:
-            notes.append(f"{key[0]} / {key[1]} is in the later run only")
-        elif held[0][key].clock != held[1][key].clock:
-            notes.append(f"{key[0]} / {key[1]}: tick, start or horizon was changed, so nothing is compared")
+    notes, missing, pairs = _notes(plans), [], []
+    for key, later in held[1].items():
+        earlier, name = held[0].get(key), f"{key[0]} / {key[1]}"
+        if earlier is None:
+            notes.append(f"{name} is in the later run only")
+        elif earlier.clock != later.clock:
+            missing.append(f"{name}: tick, start or horizon was changed, so nothing is compared")
         else:
-            pairs.append((key[0], *_same_lanes(held[0][key], held[1][key])))
-            if held[0][key].lanes != held[1][key].lanes:
-                lanes = f"{held[0][key].lanes:,} and {held[1][key].lanes:,} lanes"
+            pairs.append((key[0], *_same_lanes(earlier, later)))
+            if earlier.lanes != later.lanes:
+                lanes = f"{earlier.lanes:,} and {later.lanes:,} lanes"
                 notes.append(f"{key[0]} has {lanes}; those that both have are compared")
-    notes += [
-        f"{scenario} / {policy} is in the earlier run only" for scenario, policy in held[0] if (scenario, policy) not in held[1]
-    ]
+    missing += [f"{scenario} / {policy} is in the earlier run only" for scenario, policy in held[0].keys() - held[1].keys()]
     strict = 1 - (1 - CONFIDENCE) / max(1, _COMPARED * len(pairs))
     differences, regressions = [], []
     for scenario, one, other in pairs:
         differences.append(difference(other, one, scenario=scenario))
         certain = difference(other, one, scenario=scenario, confidence=strict)
         regressions += [(scenario, other.policy, name) for name, found in certain.estimates.items() if found.low > 0]
-    return Comparison(plans[0].digest, plans[1].digest, tuple(differences), tuple(regressions), tuple(dict.fromkeys(notes)))
+    told = tuple(sorted(missing)), tuple(dict.fromkeys(notes))
+    return Comparison(plans[0].digest, plans[1].digest, tuple(differences), tuple(regressions), *told)
 
 
 def _plan(folder: Path) -> Plan:
-    for name in ("plan.json", "outcomes.parquet"):
+    for name in ("plan.json", "outcomes.parquet", "results.json"):
         if not (folder / name).is_file():
             raise CompareError(f"{folder} is not the folder of a finished run: it has no {name}")
+    try:
+        status = json.loads((folder / "results.json").read_text(encoding="utf-8")).get("status")
+    except (ValueError, AttributeError):
+        status = "damaged"
+    if status in {"interrupted", "error", "damaged"}:
+        raise CompareError(f"{folder} is not the folder of a finished run: its results.json says {status}")
     return load(folder / "plan.json")
 
 
 def _outcomes(plan: Plan, folder: Path) -> dict[tuple[str, str], Outcomes]:
     """Return the outcomes of a run by scenario and policy, times in ticks again."""
-    import pandas as pd
-
-    try:
-        table = pd.read_parquet(folder / "outcomes.parquet")
-    except (OSError, ValueError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else str(error)
-        raise CompareError(f"{folder / 'outcomes.parquet'} cannot be read: {reason}") from None
+    table = _table(folder / "outcomes.parquet")
     found = {}
     for setting in plan.settings:
         clock = setting.scenario.clock
         rows = _rows(table[table["scenario"] == setting.name], clock.tick / 60_000)
         for each in outcomes_of(rows, clock=clock, limit=detection_limit(clock, first_onset(setting))):
+            if not all(np.array_equal(side["lane"], np.arange(each.lanes)) for side in (each.harmed, each.twin)):
+                which = f"{setting.name} / {each.policy}"
+                raise CompareError(
+                    f"{folder / 'outcomes.parquet'}: {which} has not every lane once with its harm and once without"
+                )
             if each.policy != BASELINE.name:
                 found[setting.name, each.policy] = each
     return found
 
 
+def _table(path: Path) -> pd.DataFrame:
+    """Return the rows of a run in the order of lanes."""
+    import pandas as pd
+
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+        raise CompareError(f"{path} cannot be read: {reason}") from None
+    numbers = [*(f"{name}_minutes" for name in _TIMES), *_NUMBERS]
+    for name in ("scenario", "policy", *numbers):
+        if name not in table or (name in numbers and not pd.api.types.is_numeric_dtype(table[name])):
+            raise CompareError(f"{path} is not what a run writes: it has no column {name!r} of its kind")
+    return table.sort_values("lane", kind="stable")
+
+
 def _rows(table: pd.DataFrame, minutes: float) -> dict[str, np.ndarray]:
-    rows = {name: table[name].to_numpy() for name in _OTHERS}
+    rows = {name: table[name].to_numpy() for name in ("policy", *_NUMBERS)}
     for name in _TIMES:
         ticks = table[f"{name}_minutes"].to_numpy() / minutes
         rows[name] = np.where(np.isnan(ticks), -1, np.nan_to_num(ticks).round()).astype(np.int64)
@@ -139,6 +162,8 @@ def _rows(table: pd.DataFrame, minutes: float) -> dict[str, np.ndarray]:
 def _notes(plans: tuple[Plan, Plan]) -> list[str]:
     documents = [{each["scenario"]: each for each in _scenarios(plan)} for plan in plans]
     both = [name for name in documents[0] if name in documents[1]]
+    if plans[0].digest == plans[1].digest:
+        return ["both runs are of the same plan"]
     changed = [name for name in both if documents[0][name] != documents[1][name]]
     return [f"the scenario {name} was changed too; its lanes have the same noise in another world" for name in changed]
 

@@ -11,12 +11,12 @@ import numpy as np
 from simlab.engine import Trace
 from simlab.guardrails.look import Bools, Code, Floats, Integers
 from simlab.guardrails.policy import Policy
+from simlab.guardrails.rule import NO_LADDER
 from simlab.measures.estimates import Estimate, proportion, quantile, rate
 from simlab.ticks import WEEK
 from simlab.world.recording import Series
 
 MOST_THRESHOLDS = 100
-_NO_LADDER = "none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +159,7 @@ def sweep(policy: Policy, trace: Trace, over: Timeline, *, set_for: int | None) 
     set_for : int or None
         What its file has as ``for``.
     """
-    if len(policy.guardrails) != 1 or policy.guardrails[0].rule.ladder == _NO_LADDER:
+    if len(policy.guardrails) != 1 or policy.guardrails[0].rule.ladder == NO_LADDER:
         return
     rule = policy.guardrails[0].rule
     for_ = getattr(rule, "for_", None)

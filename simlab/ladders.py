@@ -22,10 +22,9 @@ from simlab.guardrails.guardrail import NEVER, STRONGEST_FIRST, Guardrail
 from simlab.guardrails.ladder import NOT_REACHED, Ladder, joined
 from simlab.guardrails.look import Bools, Floats, Integers
 from simlab.guardrails.policy import Policy
+from simlab.guardrails.rule import NO_LADDER
 from simlab.plan import Plan
 from simlab.response import ACTIONS
-
-NO_LADDER = "none"
 
 
 class FirstActions(NamedTuple):

@@ -103,8 +103,8 @@ def write_failure(folder: Path, *, status: str, problem: str, digest: str) -> No
     """Write that a run did not come to a result, unless an earlier result of the same plan stands there."""
     path = folder / "results.json"
     try:
-        finished = json.loads(path.read_text(encoding="utf-8")).get("status") not in {"error", "interrupted"}
-    except (OSError, ValueError):
+        finished = json.loads(path.read_text(encoding="utf-8"))["provenance"]["plan"] == digest
+    except (OSError, ValueError, LookupError, TypeError):
         finished = False
     if not finished:
         held = {"schema": 1, "status": status, "passed": False, "problem": problem, "plan": digest}

@@ -10,6 +10,10 @@ with Shiryaev's and Roberts's statistics R of the two directions: the sum over a
 over lanes is the probability without bias, whatever the rule and theta (Siegmund, "Importance sampling in the Monte Carlo study
 of sequential tests", Ann. Stat. 4, 1976, for a shift from the first look on). No weight is above 1 / e. A pilot chooses theta and
 how many lanes are needed; both are fixed before the lanes that count are drawn.
+
+Without bias is not enough: where alarms come in other ways than by a shift, such as a fall and then a rise, hardly any lane
+shows them, and the few that do would have to count for all. No pilot can see what it does not meet. So only rules are taken of
+which it is known that a shift makes them alarm, and what was not reached as precisely as asked for is no result.
 """
 
 from __future__ import annotations
@@ -23,13 +27,17 @@ import numpy as np
 
 from simlab.errors import SimlabError, UnitError
 from simlab.guardrails.look import Floats, Integers
-from simlab.guardrails.rule import Rule, Takes
+from simlab.guardrails.rule import Rule
 from simlab.measures.estimates import CONFIDENCE, Estimate, mean
 from simlab.rule_from import rule as read_rule
 from simlab.run_lengths import run_length_on
 
 SHIFTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Sizes of shift that the pilot tries, in standard deviations of a look."""
+
+BY_SHIFT = frozenset({"above", "below", "shewhart", "cusum", "ewma", "shiryaev_roberts", "e_sr", "e_cusum", "sprt"})
+"""Rules that alarm by a shift of a size of their own. Those that seek its size, or judge against the past, alarm in many ways;
+of a planned test the probability is known."""
 
 _WITHOUT_SHIFT = 0.05
 _PILOT = 8000
@@ -49,7 +57,7 @@ class RareAlarms:
     probability : Estimate
         Of an alarm by the horizon.
     relative_error : float
-        Standard error over the probability; more than was asked for where the pilot had thought the weights more alike.
+        Standard error over the probability.
     shift : float
         The shift that made alarms common, in standard deviations of a look.
     alarmed : int
@@ -82,7 +90,7 @@ def rare_alarm_probability(
     Parameters
     ----------
     rule : Rule or mapping
-        As in `simlab.run_length`; one that takes single values.
+        As in `simlab.run_length`; one of `BY_SHIFT`.
     horizon : int
         Looks.
     relative_error : float
@@ -95,9 +103,9 @@ def rare_alarm_probability(
     Raises
     ------
     UnitError
-        If horizon or seed are no such numbers, error or confidence not between 0 and 1, or the rule takes no single values.
+        If horizon or seed are no such numbers, error or confidence not between 0 and 1, or it is another rule.
     SimlabError
-        If no shift that is tried makes alarms common, or too many lanes would be needed.
+        If no shift that is tried makes alarms common, too many lanes would be needed, or the error asked for was not reached.
 
     Examples
     --------
@@ -112,8 +120,8 @@ def rare_alarm_probability(
         raise UnitError(f"the seed must be a whole number of at least 0, not {seed!r}")
     if not (0 < relative_error < 1 and 0 < confidence < 1):
         raise UnitError(f"the relative error and the confidence must be between 0 and 1, not {relative_error} and {confidence}")
-    if chosen.takes not in {Takes.STANDARDISED, Takes.LEVEL}:
-        raise UnitError(f"rare alarms are measured on single values, and {chosen.key} takes {chosen.takes.value}")
+    if chosen.key not in BY_SHIFT:
+        raise UnitError(f"rare alarms are measured of rules that a shift drives to alarm: {', '.join(sorted(BY_SHIFT))}")
     pilot, counted = np.random.SeedSequence(seed).spawn(2)
     generator = np.random.default_rng(pilot)
     tried = {shift: _weights(chosen, horizon, shift, lanes=_PILOT, generator=generator) for shift in SHIFTS}
@@ -125,15 +133,20 @@ def rare_alarm_probability(
     if lanes > _MOST_LANES:
         raise SimlabError(f"{lanes:,} lanes would be needed for a relative error of {relative_error:g}: ask for less")
     weights = _weights(chosen, horizon, shift, lanes=lanes, generator=np.random.default_rng(counted))
+    reached = math.sqrt(_relative_variance(weights) / lanes)
+    if reached > relative_error:
+        raise SimlabError(
+            f"inconclusive: the relative error came to {reached:.2g}, and {relative_error:g} was asked for; "
+            f"a few lanes count for most, so that {chosen.key} alarms in other ways than by a shift"
+        )
     found = mean(weights, unit="probability", confidence=confidence, support=(0.0, 1.0))
     # Where alarms are certain, weights of a mean of 1 may come to a little more.
     estimate = replace(found, value=min(1.0, found.value), method="importance sampling over the time of a shift")
-    reached = math.sqrt(_relative_variance(weights) / lanes)
     return RareAlarms(estimate, reached, shift, int((weights > 0).sum()), horizon, seed)
 
 
 def _is_whole(number: object) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool)
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def _relative_variance(weights: Floats) -> float:

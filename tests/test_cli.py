@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from simlab.cli import main
+from simlab.output import write_failure
 from simlab.shipped import scenarios_folder
 
 STUDIES = scenarios_folder() / "studies"
@@ -216,6 +217,15 @@ def test_an_error_leaves_earlier_results_untouched(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert quick_run(tmp_path, "--set", "seed=-1").returncode == 2
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_failure_leaves_a_result_of_the_same_plan_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"status": "passed", "provenance": {"plan": "a"}}))
+    write_failure(tmp_path, status="interrupted", problem="", digest="a")
+    assert json.loads(path.read_text())["status"] == "passed"
+    write_failure(tmp_path, status="interrupted", problem="", digest="b")
+    assert json.loads(path.read_text())["status"] == "interrupted"
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

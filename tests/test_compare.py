@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from simlab.cli import main
@@ -102,4 +105,58 @@ def test_says_what_else_was_changed(runs: Path, tmp_path: Path) -> None:
     assert "the scenario small was changed" in compare_runs(runs / "soon", tmp_path / "busier").notes[0]
     longer = compare_runs(runs / "soon", tmp_path / "longer")
     assert not longer.differences
-    assert any("horizon" in note for note in longer.notes)
+    assert any("horizon" in each for each in longer.missing)
+    assert compare_runs(runs / "soon", runs / "soon").notes == ("both runs are of the same plan",)
+
+
+def other_rows(runs: Path, folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
+    """Return a folder with the run "soon", its outcomes changed."""
+    shutil.copytree(runs / "soon", folder)
+    change(pd.read_parquet(folder / "outcomes.parquet")).to_parquet(folder / "outcomes.parquet", index=False)
+    return folder
+
+
+def test_lanes_are_paired_by_number_in_whatever_order_they_stand(runs: Path, tmp_path: Path) -> None:
+    shuffled = other_rows(runs, tmp_path / "shuffled", lambda table: table.sample(frac=1, random_state=1))
+    assert compare_runs(runs / "soon", runs / "late").differences == compare_runs(shuffled, runs / "late").differences
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda table: table.drop(columns="users_harmed"), "no column 'users_harmed'"),
+        (lambda table: table.astype({"users_harmed": str}), "no column 'users_harmed' of its kind"),
+        (lambda table: table[table["lane"] % 2 == 1], "not every lane once"),
+        (lambda table: table[table["harmed"] | (table["lane"] < 5)], "not every lane once"),
+    ],
+)
+def test_refuses_rows_that_no_run_writes(
+    runs: Path, tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame], problem: str
+) -> None:
+    with pytest.raises(CompareError, match=problem):
+        compare_runs(other_rows(runs, tmp_path / "other", change), runs / "late")
+
+
+@pytest.mark.parametrize("results", ['{"status": "interrupted"}', "{", None])
+def test_refuses_a_run_that_did_not_finish(runs: Path, tmp_path: Path, results: str | None) -> None:
+    folder = shutil.copytree(runs / "soon", tmp_path / "unfinished")
+    (folder / "results.json").unlink()
+    if results is not None:
+        (folder / "results.json").write_text(results)
+    with pytest.raises(CompareError, match="not the folder of a finished run"):
+        compare_runs(folder, runs / "soon")
+
+
+def test_what_is_gone_or_changed_so_that_it_is_not_compared_is_no_pass(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {"name": "renamed", "guardrails": [CUSUM]}
+    policies = [{"name": "cusum", "guardrails": [changed(CUSUM, rule={"cusum": {"k": 0.5, "h": 3.0}})]}, other]
+    both = plan(scenarios=[changed(SCENARIO, horizon="6h")], policies=policies, start=10, cap=10)
+    written(tmp_path / "both", both)
+    for command, code in ((["--fail-on", "regression"], 3), ([], 0)):
+        monkeypatch.setattr("sys.argv", ["simlab", "compare", str(tmp_path / "both"), str(runs / "soon"), *command])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == code
+    assert compare_runs(tmp_path / "both", runs / "soon").missing == ("small / renamed is in the earlier run only",)

@@ -10,13 +10,15 @@ import pytest
 import simlab
 from simlab.errors import SimlabError, UnitError
 from simlab.exact_run_lengths import solve
-from simlab.rare import rare_alarm_probability
+from simlab.rare import SHIFTS, _weights, rare_alarm_probability
 from simlab.rule_from import rule
 
 RULES: dict[str, tuple[dict[str, Any], str]] = {
     "cusum": ({"k": 0.5}, "h"),
     "ewma": ({"lambda": 0.25}, "L"),
     "shewhart": ({"sides": 2}, "sigmas"),
+    "e_sr": ({}, "alpha"),
+    "e_cusum": ({}, "alpha"),
     "shiryaev_roberts": ({}, "A"),
 }
 
@@ -61,8 +63,9 @@ def test_the_same_seed_gives_the_same_number() -> None:
 @pytest.mark.parametrize(
     ("given", "how", "error", "problem"),
     [
-        ({"never": {}}, {}, UnitError, "takes nothing"),
-        ({"srm": {}}, {}, UnitError, "takes arm counts"),
+        ({"never": {}}, {}, UnitError, "a shift drives to alarm: above, below, cusum"),
+        ({"srm": {}}, {}, UnitError, "a shift drives to alarm"),
+        ({"bocpd": {}}, {}, UnitError, "a shift drives to alarm"),
         ({"cusum": {}}, {"horizon": 0}, UnitError, "positive whole number"),
         ({"cusum": {}}, {"horizon": True}, UnitError, "positive whole number"),
         ({"cusum": {}}, {"seed": -1}, UnitError, "at least 0"),
@@ -86,5 +89,22 @@ def test_weights_are_a_likelihood_ratio() -> None:
         return state + 1, state + 1
 
     always = simlab.rule(counting, threshold=10, over="lanes")
-    found = rare_alarm_probability(always, horizon=10, relative_error=0.02)
-    assert found.probability.value == pytest.approx(1.0, abs=4 * found.relative_error)
+    for shift in SHIFTS:
+        weights = _weights(always, 10, shift, lanes=20_000, generator=np.random.default_rng(3))
+        # Seven checks at four standard errors: a seeded check that errs once in 2,000.
+        assert abs(weights.mean() - 1.0) <= 4 * weights.std() / np.sqrt(len(weights))
+
+
+def test_what_alarms_in_other_ways_is_inconclusive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simlab.rare.BY_SHIFT", {"page_hinkley"})
+    with pytest.raises(SimlabError, match="inconclusive: the relative error came to"):
+        rare_alarm_probability({"page_hinkley": {"lambda": 14}}, horizon=60, seed=1)
+
+
+def test_a_limit_that_must_be_passed_at_several_looks() -> None:
+    """Three in a row of twenty looks above 2.5: exact by the chain of how many were above."""
+    p, state = 0.00620966532577613, np.array([1.0, 0.0, 0.0, 0.0])
+    for _ in range(20):
+        state = np.array([state[:3].sum() * (1 - p), state[0] * p, state[1] * p, state[3] + state[2] * p])
+    found = rare_alarm_probability({"above": {"limit": 2.5, "for": "2m"}}, horizon=20, relative_error=0.03, seed=6)
+    assert found.probability.value == pytest.approx(state[3], rel=4 * found.relative_error)

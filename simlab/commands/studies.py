@@ -38,6 +38,8 @@ def run(study: str, workers: int, block: int, precision: str | None, fresh: bool
     from simlab.progress import shown_progress
     from simlab.runner import Options, run_plan
 
+    if precision is not None and not precision.strip():
+        raise click.UsageError("--precision is empty; write a share such as 0.5%")
     wanted = () if precision is None else (f"lanes.precision={precision}",)
     plan = load(study, overrides=(*overrides, *wanted))
     reports = Path("reports") if out is None else out.parent
@@ -145,7 +147,8 @@ def _apply(document: Document, values: Values) -> None:
 @click.command()
 @click.argument("before", type=Folder(path_type=Path))
 @click.argument("after", type=Folder(path_type=Path))
-@click.option("--fail-on", type=click.Choice(["regression"]), help="Exit with 1 if something is worse for certain.")
+@click.option("--fail-on", type=click.Choice(["regression"]),
+              help="Exit with 1 if something is worse for certain, with 3 if something was not compared.")  # fmt: skip
 @as_json_option
 def compare(before: Path, after: Path, fail_on: str | None, as_json: bool) -> int:
     """Compare the run in the folder AFTER with that in BEFORE, lane by lane on the same noise."""
@@ -157,9 +160,9 @@ def compare(before: Path, after: Path, fail_on: str | None, as_json: bool) -> in
         click.echo(found.to_json(), nl=False)
     else:
         print_with(lambda console: print_comparison(found, console))
-    if not found.differences:
-        return EXIT_INCONCLUSIVE
-    return EXIT_FAILED if fail_on and found.regressions else EXIT_PASSED
+    if fail_on and found.regressions:
+        return EXIT_FAILED
+    return EXIT_INCONCLUSIVE if not found.differences or (fail_on and found.missing) else EXIT_PASSED
 
 
 def _weights(given: tuple[str, ...]) -> dict[str, float]:

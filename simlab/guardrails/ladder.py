@@ -70,11 +70,6 @@ class Ladder:
         return len(self.starts) - 1
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of all records."""
-        return sum(array.nbytes for array in (self.starts, self.times, self.ends, self.statistics, self.worse))
-
-    @property
     def maxima(self) -> Floats:
         """The last maximum of each lane, float64[lanes]; -inf where there is no record."""
         found = np.full(self.lanes, -np.inf)

@@ -179,6 +179,9 @@ def taken_in(rule: Rule, seen: Observation, statistic: Floats) -> Bools:
     return np.asarray(seen.valid & (~np.isnan(statistic) | learns(rule)))
 
 
+NO_LADDER = "none"
+"""What a rule says of its ladder coordinate where it has none."""
+
 LOG_E_VALUE = "log e-value"
 
 

@@ -32,9 +32,13 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
                 Text(f"  {_LABELS[name]}"), Text(said.value), Text(said.interval), Text(said.n), "worse" if worse else ""
             )
     console.print(table)
-    for note in comparison.notes:
+    for note in (*comparison.missing, *comparison.notes):
         console.print(Text(printable(note)))
     if not comparison.differences:
         console.print("nothing is in both runs")
-    elif not comparison.regressions:
-        console.print("nothing is worse for certain")
+        return
+    console.print(Text("Delay and users harmed: in lanes whose harm began before any action, in both runs.", style="dim"))
+    if comparison.regressions:
+        console.print(Text("worse: above 0 at the confidence at which all of these intervals together have 95 %.", style="dim"))
+    else:
+        console.print("nothing that was compared is worse for certain")

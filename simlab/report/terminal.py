@@ -52,7 +52,7 @@ def print_result(result: Result, console: Console) -> None:
         reached = "as narrow as asked for" if each.reached else "not as narrow as asked for"
         interval = f"{confidence(each.estimate.confidence)} interval {said.interval}"
         about = f"{each.scenario} / {each.policy}: {PRECISE[each.measure]} {said.value}, {interval}, n = {said.n}"
-        _print(console, f"{about}: +- {percent(each.half_width)}, {reached}")
+        _print(console, f"{about}, half-width {percent(each.half_width)}: {reached}")
     for scenario in result.scenarios:
         _print_scenario(console, scenario)
     if note := where_it_stopped(result):
