@@ -47,7 +47,10 @@ class Comparison:
         After minus before, for each policy and scenario in both; intervals at 95 % each.
     regressions : tuple of (str, str, str)
         Scenario, policy and measure of what is worse for certain: the interval at the confidence that makes all of them
-        together 95 % is above 0.
+        together 95 % is above 0. Of users harmed that is Student's interval, which does not know of a lane so rare that it was
+        not run.
+    confidence : float
+        Of each of those intervals.
     missing : tuple of str
         What of the earlier run could not be compared, and why.
     notes : tuple of str
@@ -58,6 +61,7 @@ class Comparison:
     after: str
     differences: tuple[Difference, ...]
     regressions: tuple[tuple[str, str, str], ...]
+    confidence: float
     missing: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -100,8 +104,8 @@ def compare_runs(before: Path, after: Path) -> Comparison:
         differences.append(difference(other, one, scenario=scenario))
         certain = difference(other, one, scenario=scenario, confidence=strict)
         regressions += [(scenario, other.policy, name) for name, found in certain.estimates.items() if found.low > 0]
-    told = tuple(sorted(missing)), tuple(dict.fromkeys(notes))
-    return Comparison(plans[0].digest, plans[1].digest, tuple(differences), tuple(regressions), *told)
+    found = tuple(differences), tuple(regressions), strict
+    return Comparison(plans[0].digest, plans[1].digest, *found, tuple(sorted(missing)), tuple(dict.fromkeys(notes)))
 
 
 def _plan(folder: Path) -> Plan:
@@ -119,11 +123,12 @@ def _plan(folder: Path) -> Plan:
 
 def _outcomes(plan: Plan, folder: Path) -> dict[tuple[str, str], Outcomes]:
     """Return the outcomes of a run by scenario and policy, times in ticks again."""
-    table = _table(folder / "outcomes.parquet")
-    found = {}
+    table, found = _table(folder / "outcomes.parquet"), {}
     for setting in plan.settings:
         clock = setting.scenario.clock
         rows = _rows(table[table["scenario"] == setting.name], clock.tick / 60_000)
+        if {*rows["policy"]} != {policy.name for policy in setting.policies}:
+            raise CompareError(f"{folder}: outcomes.parquet and plan.json do not name the same policies in {setting.name}")
         for each in outcomes_of(rows, clock=clock, limit=detection_limit(clock, first_onset(setting))):
             if not all(np.array_equal(side["lane"], np.arange(each.lanes)) for side in (each.harmed, each.twin)):
                 which = f"{setting.name} / {each.policy}"

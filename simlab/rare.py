@@ -8,8 +8,8 @@ direction as likely, and a share e of lanes without any shift, the ratio at look
 
 with Shiryaev's and Roberts's statistics R of the two directions: the sum over all times that the shift can have come. The mean
 over lanes is the probability without bias, whatever the rule and theta (Siegmund, "Importance sampling in the Monte Carlo study
-of sequential tests", Ann. Stat. 4, 1976, for a shift from the first look on). No weight is above 1 / e. A pilot chooses theta and
-how many lanes are needed; both are fixed before the lanes that count are drawn.
+of sequential tests", Ann. Stat. 4, 1976, for a shift from the first look on). No weight is above 1 / e. A pilot chooses theta,
+a second one how many lanes are needed; both are fixed before the lanes that count are drawn.
 
 Without bias is not enough: where alarms come in other ways than by a shift, such as a fall and then a rise, hardly any lane
 shows them, and the few that do would have to count for all. No pilot can see what it does not meet. So only rules are taken of
@@ -32,7 +32,7 @@ from simlab.measures.estimates import CONFIDENCE, Estimate, mean
 from simlab.rule_from import rule as read_rule
 from simlab.run_lengths import run_length_on
 
-SHIFTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+SHIFTS = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 """Sizes of shift that the pilot tries, in standard deviations of a look."""
 
 BY_SHIFT = frozenset({"above", "below", "shewhart", "cusum", "ewma", "shiryaev_roberts", "e_sr", "e_cusum", "sprt"})
@@ -129,7 +129,9 @@ def rare_alarm_probability(
     if not common:
         raise SimlabError(f"{chosen.key} hardly alarms within {horizon} looks, whatever the shift")
     shift = min(common, key=lambda each: common[each])
-    lanes = max(_PILOT, math.ceil(_SPARE * common[shift] / relative_error**2))
+    # The least of several variances is likely to be one that was measured too small: once more, on other lanes.
+    variance = _relative_variance(_weights(chosen, horizon, shift, lanes=4 * _PILOT, generator=generator))
+    lanes = max(_PILOT, math.ceil(_SPARE * variance / relative_error**2))
     if lanes > _MOST_LANES:
         raise SimlabError(f"{lanes:,} lanes would be needed for a relative error of {relative_error:g}: ask for less")
     weights = _weights(chosen, horizon, shift, lanes=lanes, generator=np.random.default_rng(counted))

@@ -127,6 +127,7 @@ def test_lanes_are_paired_by_number_in_whatever_order_they_stand(runs: Path, tmp
         (lambda table: table.drop(columns="users_harmed"), "no column 'users_harmed'"),
         (lambda table: table.astype({"users_harmed": str}), "no column 'users_harmed' of its kind"),
         (lambda table: table[table["lane"] % 2 == 1], "not every lane once"),
+        (lambda table: table.replace({"policy": {"cusum": "other"}}), "do not name the same policies"),
         (lambda table: table[table["harmed"] | (table["lane"] < 5)], "not every lane once"),
     ],
 )

@@ -21,6 +21,7 @@ from simlab.errors import FileErrors
 from simlab.guardrails.guardrail import Guardrail
 from simlab.guardrails.look import ARMS, OUTSIDE, Floats, Integers, Look, Sums
 from simlab.guardrails.policy import Policy
+from simlab.guardrails.rule import NO_LADDER
 from simlab.nab.corpus import Corpus, read_corpus
 from simlab.nab.scoring import Profile, best_threshold, raw_score, rising_edges, scaled
 from simlab.results import Provenance, plain, provenance, typed_command
@@ -189,7 +190,7 @@ def _score_policy(policy: Policy, held: list[list[Floats]], corpus: Corpus, prof
         alarms = np.any([one[index] >= rule.threshold for one, rule in zip(held, rules, strict=True)], axis=0)
         raw += raw_score(rising_edges(alarms), series, profile)
     score = scaled(raw, corpus.series, profile)
-    if len(rules) > 1 or rules[0].ladder == "none":
+    if len(rules) > 1 or rules[0].ladder == NO_LADDER:
         return NabScore(policy.name, profile.name, score, None, None, None)
     best = best_threshold(held[0], corpus.series, profile, edges=True)
     optimised = scaled(best.raw, corpus.series, profile)

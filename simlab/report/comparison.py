@@ -8,7 +8,7 @@ from rich.text import Text
 
 from simlab.comparisons import Comparison
 from simlab.errors import printable
-from simlab.report.words import words
+from simlab.report.words import confidence, words
 
 _LABELS = {
     "false_alarms": "false alarms",
@@ -35,10 +35,14 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for note in (*comparison.missing, *comparison.notes):
         console.print(Text(printable(note)))
     if not comparison.differences:
-        console.print("nothing is in both runs")
+        console.print("nothing could be compared")
         return
     console.print(Text("Delay and users harmed: in lanes whose harm began before any action, in both runs.", style="dim"))
     if comparison.regressions:
-        console.print(Text("worse: above 0 at the confidence at which all of these intervals together have 95 %.", style="dim"))
+        console.print(
+            Text(
+                f"worse: above 0 at {confidence(comparison.confidence)}, so that all of these together are at 95 %.", style="dim"
+            )
+        )
     else:
         console.print("nothing that was compared is worse for certain")
