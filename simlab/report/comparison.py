@@ -39,10 +39,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         return
     console.print(Text("Delay and users harmed: in lanes whose harm began before any action, in both runs.", style="dim"))
     if comparison.regressions:
-        console.print(
-            Text(
-                f"worse: above 0 at {confidence(comparison.confidence)}, so that all of these together are at 95 %.", style="dim"
-            )
-        )
+        above = f"worse: above 0 at {confidence(comparison.confidence)}, so that all of these together are at 95 %."
+        console.print(Text(above, style="dim"))
     else:
         console.print("nothing that was compared is worse for certain")
