@@ -216,7 +216,7 @@ class Guardrail:
             unknown=verdict.unknown,
             skipped=verdict.thin,
             retired=retired,
-            reached=Reached(state.statistic, state.worse, unknown, retired) if self.is_quiet else None,
+            reached=Reached(verdict.statistic, state.statistic, state.worse, unknown, retired) if self.is_quiet else None,
         )
 
     @property

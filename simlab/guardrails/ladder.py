@@ -125,25 +125,26 @@ def _first_at_least(starts: Integers, statistics: Floats, thresholds: Floats) ->
 
 @compiled
 def _rise(
-    statistic: Floats, worse: Bools, unknown: Bools, retired: Bools, end: Integers, time: int, best: Floats, room: Floats, at: int
+    largest: Floats, statistic: Floats, worse: Bools, unknown: Bools, retired: Bools, end: Integers, time: int,
+    best: Floats, room: Floats, at: int,
 ) -> int:  # fmt: skip
     """Raise `best` where a stream that can be judged is higher, and return where the records of these lanes end in `room`.
 
     They begin at the row `at`, and have in the last column the largest statistic of a stream that points to harm.
     """
-    before = best.copy()
-    for stream in range(len(statistic)):
-        for lane in range(len(best)):
-            judged = not (unknown[stream, lane] | retired[lane])
-            best[lane] = max(best[lane], statistic[stream, lane] if judged else -np.inf)
     for lane in range(len(best)):
-        if best[lane] > before[lane]:
-            worst = -np.inf
+        # At most looks no stream is higher, and the others need no loop over the streams.
+        if largest[lane] > best[lane] and not retired[lane]:
+            highest, worst = -np.inf, -np.inf
             for stream in range(len(statistic)):
-                if worse[stream, lane] and not unknown[stream, lane]:
-                    worst = max(worst, statistic[stream, lane])
-            room[at, 0], room[at, 1], room[at, 2], room[at, 3], room[at, 4] = lane, time, end[lane], best[lane], worst
-            at += 1
+                if not unknown[stream, lane]:
+                    highest = max(highest, statistic[stream, lane])
+                    if worse[stream, lane]:
+                        worst = max(worst, statistic[stream, lane])
+            if highest > best[lane]:
+                best[lane] = highest
+                room[at, 0], room[at, 1], room[at, 2], room[at, 3], room[at, 4] = lane, time, end[lane], highest, worst
+                at += 1
     return at
 
 

@@ -146,6 +146,8 @@ class Reached(NamedTuple):
 
     Attributes
     ----------
+    largest : float64[lanes]
+        Largest statistic over the streams, whether they can be judged or not.
     statistic : float64[streams, lanes]
         That of each stream, in the rule's ladder coordinate.
     worse, unknown : bool[streams, lanes]
@@ -154,6 +156,7 @@ class Reached(NamedTuple):
         Where nothing would alarm.
     """
 
+    largest: Floats
     statistic: Floats
     worse: Bools
     unknown: Bools

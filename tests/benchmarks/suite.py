@@ -43,6 +43,7 @@ from tests.benchmarks.w1 import (
 
 W1_BLOCK = 2_500
 """Lanes of W1 in one block: its lanes are small, and what a tick costs once is shared by all of them."""
+_PAIRS = 12
 COLUMNS = ("action_time", "evidence", "action", "guardrail", "worse")
 
 
@@ -86,7 +87,7 @@ def same_actions(result: BlockResult, harmed: bool, columns: dict[str, np.ndarra
 def ladder_overhead(sizes: Sizes) -> Measured:
     """Measure a run that leaves ladders against one on the same path that does not.
 
-    Of four runs each, in turn, the cheapest counts, since whatever else the machine does only adds to it.
+    Of many runs each, in turn, the cheapest counts, since whatever else the machine does only adds to it.
     """
     plan = load(STUDY, overrides=["scenarios.*.harms.0.onset={at: 3d}", "scenarios.*.horizon=4d"])
     setting = replace(plan.settings[0], policies=plan.settings[0].policies[:1])
@@ -99,7 +100,8 @@ def ladder_overhead(sizes: Sizes) -> Measured:
     quiet = quiet_plan(plan)
     for _ in range(sizes.repeats):
         taken = [
-            (cpu_seconds(lambda: simulate(silent, block))[0], cpu_seconds(lambda: simulate(quiet, block))[0]) for _ in range(4)
+            (cpu_seconds(lambda: simulate(silent, block))[0], cpu_seconds(lambda: simulate(quiet, block))[0])
+            for _ in range(_PAIRS)
         ]
         without, with_ladders = map(min, zip(*taken, strict=True))
         ratios.append(with_ladders / without)

@@ -31,7 +31,7 @@ def recorded(statistics: Floats, worse: Any = True) -> Ladder:
     for look, (each, direction) in enumerate(zip(statistics, pointing, strict=True), start=1):
         unknown = np.isneginf(each)
         retired, shown = unknown.all(axis=0), np.where(unknown, 99.0, each)
-        reached = Reached(shown, direction, unknown & ~retired, retired)
+        reached = Reached(shown.max(axis=0), shown, direction, unknown & ~retired, retired)
         recorder.note(2 * look, np.full(statistics.shape[2], 2 * look - 1), reached)
     return recorder.ladder()
 
@@ -85,7 +85,7 @@ def test_alarms_at_exact_thresholds_have_their_probability(rule: Any, setting: s
     for look in range(1, looks + 1):
         state, statistic, worse = rule.update(state, seen(generator.normal(size=lanes)))
         pointing, no = np.broadcast_to(worse, statistic.shape), np.zeros(statistic.shape, dtype=bool)
-        recorder.note(look, np.full(lanes, look), Reached(statistic, pointing, no, no[0]))
+        recorder.note(look, np.full(lanes, look), Reached(statistic.max(axis=0), statistic, pointing, no, no[0]))
     ladder = recorder.ladder()
     own = {"cusum": {"k": 0.5}, "ewma": {"lambda": 0.1}}[setting]
     for pfa in (0.05, 0.2, 0.5):
