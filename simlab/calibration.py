@@ -13,9 +13,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import bdtr
 
 from simlab.errors import UnitError
 from simlab.guardrails.look import Floats
+from simlab.inverse import binomial_count
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,11 @@ def allowed_alarms(lanes: int, *, budget: float, error: float) -> int:
     >>> allowed_alarms(2000, budget=0.05, error=0.05), allowed_alarms(50, budget=0.05, error=0.05)
     (83, -1)
     """
-    from scipy.stats import binom
-
     if not (0 < budget < 1 and 0 < error < 1):
         raise UnitError(f"a budget and an error must be between 0 and 1, not {budget:g} and {error:g}")
-    # ppf is the smallest k whose probability is at least the error: one less is the largest below it, unless it is met exactly.
-    most = int(binom.ppf(error, lanes, budget))
-    return most if binom.cdf(most, lanes, budget) <= error else most - 1
+    # The smallest k whose probability is at least the error: one less is the largest below it, unless it is met exactly.
+    most = binomial_count(error, lanes, budget)
+    return most if bdtr(most, lanes, budget) <= error else most - 1
 
 
 def lanes_needed(*, budget: float, error: float) -> int:

@@ -12,7 +12,7 @@ in u does not depend on the road. The order in the mean, n or p holds for values
 their rounding: relative to the smaller tail, 1e-13 plus 2e-16 standard deviations.
 
 The scalar kernels are for compiled loops; `normal_quantiles`, `poisson_quantiles` and `binomial_quantiles` are
-the same as NumPy ufuncs.
+the same as NumPy ufuncs. `binomial_count` is for one number now and then, and compiles nothing.
 
 References
 ----------
@@ -387,3 +387,29 @@ def poisson_quantiles(u: float, mean: float) -> int:
 def binomial_quantiles(u: float, n: int, p: float) -> int:
     """`binomial_quantile` over arrays that broadcast; int64."""
     return binomial_quantile(u, n, p)
+
+
+def binomial_count(share: float, n: int, p: float) -> int:
+    """Return the smallest k with P(Binomial(n, p) <= k) >= share, for a few at a time: nothing is compiled.
+
+    Of SciPy's special functions, because its distributions take long to import.
+
+    Parameters
+    ----------
+    share, p : float
+        Strictly between 0 and 1.
+    n : int
+        Trials, at least 1.
+
+    Examples
+    --------
+    >>> binomial_count(0.025, 2000, 0.05), binomial_count(0.5, 1, 0.5)
+    (81, 0)
+    """
+    from scipy.special import bdtr, bdtrik
+
+    # The root of the continued CDF may be off in its last digits, and so be a step too high.
+    k = max(0, math.ceil(bdtrik(share, n, p)) - 1)
+    while bdtr(k, n, p) < share:
+        k += 1
+    return k

@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from simlab.compiled import part
+from simlab.compiled import inlined, part
 from simlab.inverse import (
     CENTRE_BOTTOM,
     CENTRE_TOP,
@@ -139,7 +139,7 @@ def fill_normals(uniforms: Floats, out: Floats, work: Floats) -> None:
         out[at] = normal_quantile(uniforms[at]) if far else math.copysign(found[number], uniforms[at] - 0.5)
 
 
-@part
+@inlined
 def fill_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) -> None:
     """Fill `out` with `poisson_quantile` of each uniform and mean.
 
@@ -198,7 +198,7 @@ def fill_one_poisson(uniforms: Floats, mean: float, out: Floats, work: Floats) -
             out[at] = poisson_quantile(uniforms[at], mean)
 
 
-@part
+@inlined
 def fill_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats) -> None:
     """Fill `out` with `binomial_quantile` of each uniform, whole number of trials, and chance.
 
@@ -219,7 +219,7 @@ def fill_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Float
             out[at] = binomial_quantile(uniforms[at], int(trials[at]), chances[at])
 
 
-@part
+@inlined
 def _sum_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, steps: int) -> None:
     """Add probabilities up from zero: each is the one before times mean / k."""
     log_none, none, slope, doubt = work[1], work[2], work[3], work[4].view(np.int64)
@@ -231,7 +231,7 @@ def _sum_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats, ste
         doubt[at] |= not means[at] >= 0.0
 
 
-@part
+@inlined
 def _sum_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats, steps: int) -> None:
     """Add probabilities up from zero: each is the one before times odds (n - k + 1) / k."""
     log_none, none, slope, doubt, start = work[1], work[2], work[3], work[4].view(np.int64), work[5]
@@ -279,7 +279,7 @@ def _sum_up(uniforms: Floats, none: Floats, start: Floats, slope: Floats, out: F
         doubt[at] = (not nearest[at] > _MARGIN) | (out[at] == steps)
 
 
-@part
+@inlined
 def _expand_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) -> None:
     """Take the expansion of `simlab.inverse`."""
     doubt = work[4].view(np.int64)
@@ -291,7 +291,7 @@ def _expand_poisson(uniforms: Floats, means: Floats, out: Floats, work: Floats) 
         doubt[at] = (math.floor(x + error) != out[at]) | (abs(w) > EXPANSION_REACH) | (not EXPANSION_FROM <= mean <= LARGEST)
 
 
-@part
+@inlined
 def _expand_binomials(uniforms: Floats, trials: Floats, chances: Floats, out: Floats, work: Floats) -> None:
     """Take the expansion of `simlab.inverse`."""
     doubt = work[4].view(np.int64)

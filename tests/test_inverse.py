@@ -13,6 +13,7 @@ from scipy import special, stats
 from simlab import inverse
 from simlab.inverse import (
     LARGEST,
+    binomial_count,
     binomial_quantile,
     binomial_quantiles,
     normal_quantile,
@@ -328,3 +329,9 @@ def test_an_impossible_mean_is_refused(mean: float) -> None:
 def test_impossible_trials_are_refused(n: int, p: float) -> None:
     with pytest.raises(ValueError, match="n between"):
         binomial_quantile(0.5, n, p)
+
+
+@PROPERTY
+@given(share=st.floats(1e-6, 1 - 1e-6), n=st.integers(1, 10**6), p=st.floats(1e-8, 1 - 1e-8))
+def test_a_count_without_a_compiler_is_the_quantile_of_the_distribution(share: float, n: int, p: float) -> None:
+    assert binomial_count(share, n, p) == stats.binom.ppf(share, n, p)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import betaincinv, gammaincinv, stdtrit
 
 from simlab.guardrails.look import Floats
+from simlab.inverse import binomial_count
 
 CONFIDENCE = 0.95
 
@@ -160,14 +161,12 @@ def quantile(values: Floats, p: float, *, unit: str, confidence: float = CONFIDE
     n = len(values)
     if n == 0:
         return Estimate(np.nan, -np.inf, np.inf, 0, "order statistics", unit, confidence)
-    from scipy.stats import binom
-
     ordered = np.sort(values)
     tail = (1 - confidence) / 2
-    below = int(binom.ppf(tail, n, p))
-    above = int(binom.ppf(1 - tail, n, p)) + 1
+    below = binomial_count(tail, n, p)
+    above = binomial_count(1 - tail, n, p) + 1
     value = float(ordered[min(n - 1, int(np.ceil(n * p)) - 1)])
-    # X_(k) is at or below the quantile when at least k values are: binom.cdf(k - 1) <= tail.
+    # X_(k) is at or below the quantile when at least k values are: P(Binomial(n, p) <= k - 1) <= tail.
     low = float(ordered[below - 1]) if below >= 1 else -np.inf
     high = float(ordered[above - 1]) if above <= n else np.inf
     return Estimate(value, low, high, n, "order statistics", unit, confidence)

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simlab.compiled import compiled, part
+from simlab.compiled import compiled, part, vectorised
 from simlab.guardrails.look import CONTROL, OUTSIDE, TREATMENT, Floats, Integers
 from simlab.inverse import binomial_quantile
 from simlab.rows import WORK, fill_binomials, fill_exponentials, fill_normals, fill_one_poisson, fill_poisson
 from simlab.streams import cell_key, fill_lane_uniforms, lane_uniform
 
 
-@compiled
+@vectorised
 def draw_requests(key: np.uint64, tick: int, first_lane: int, mean: Floats, activity: Floats, requests: Floats) -> None:
     """Fill `requests` [cells, lanes] with Poisson(`mean` [cells] times `activity` [cells, lanes])."""
     cells, lanes = requests.shape
@@ -113,7 +113,7 @@ def _any_above_zero(row: Floats) -> bool:
     return found
 
 
-@compiled
+@vectorised
 def draw_binomials(
     key: np.uint64, tick: int, first_cell: int, first_lane: int, trials: Floats, chance: Floats, out: Floats
 ) -> None:
