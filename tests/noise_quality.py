@@ -1,6 +1,6 @@
 """Whether keyed noise is as good as random: TestU01's batteries over it in every order in which the simulator walks it.
 
-Run ``python -m tests.noise_quality`` from the project's root, two minutes with SmallCrush; ``--battery Crush`` takes about an
+Run ``python -m tests.noise_quality`` from the project's root, two minutes with SmallCrush; ``--battery Crush`` takes half an
 hour an order. It needs Debian's package ``libtestu01-0`` (non-free), and writes a table to ``reports/gallery/noise.md``.
 
 What is tested are the 52 bits of a uniform as it is drawn, 32 of them at a time. NumPy's Philox stands beside it for what a good
@@ -173,7 +173,7 @@ def main(arguments: list[str] | None = None) -> None:
             "# Keyed noise under TestU01\n\n"
             "Every random number is a hash of (seed, stream, tick, cell, lane). TestU01's battery over 32 of its 52 bits, in the orders in which\n"
             "they are walked. Listed are p-values within 0.001 of 0 or 1, of which one in 500 statistics is expected of a perfect generator; within\n"
-            "1e-10 is a failure. Written by `python -m tests.noise_quality`; `--battery Crush` asks 140 statistics of 1,000 times as many numbers.\n\n"
+            "1e-10 is a failure. Written by `python -m tests.noise_quality`; `--battery Crush` asks 144 statistics of 1,000 times as many numbers.\n\n"
             "| order | battery | statistics | suspect p-values | |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
         )
     raise SystemExit(0 if right else 1)
