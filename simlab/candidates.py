@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from simlab.documents import Document
-from simlab.errors import FileErrors, Mistake, SimlabError
+from simlab.errors import FileErrors, Mistake
 from simlab.guardrails.policy import Policy
 from simlab.placing import SETTINGS
 from simlab.plan import Plan, document_of, replanned
@@ -55,13 +55,18 @@ def candidates(plan: Plan, tuned: Collection[int], tries: Iterable[str]) -> dict
     Raises
     ------
     FileErrors
-        With every mistake of every combination.
-    SimlabError
-        If a setting to try is none of a policy that is tuned, or is what tuning finds.
+        With every setting to try that is none of a policy that is tuned, or is what tuning finds; where there is none of those,
+        with every mistake of every combination.
     """
     study = document_of(study_of(plan))
-    options = [_options(plan, study, tuned, each) for each in tries]
-    found, errors = {}, dict[tuple[str, Mistake], None]()
+    options, found, errors = [], {}, dict[tuple[str, Mistake], None]()
+    for text in tries:
+        try:
+            options.append(_options(plan, study, tuned, text))
+        except FileErrors as error:
+            errors |= dict.fromkeys(error.found)
+    if errors:
+        raise FileErrors(errors)
     for index in tuned:
         mine = [assignments for place, assignments in options if place[1] == index]
         tried = [_with_all(study, combination) for combination in product(*mine)]
@@ -81,16 +86,20 @@ def _options(plan: Plan, study: Document, tuned: Collection[int], text: str) -> 
     path, _, given = text.partition("=")
     read = read_yaml(given)
     if read.faults or not isinstance(read.data, list) or not read.data:
-        raise SimlabError(f"{_TRY} {text!r} is not path=[value, ...]")
+        raise _refused(f"{text!r} is not path=[value, ...]")
     assignments = [f"{path}={json.dumps(value)}" for value in read.data]
     [place] = study.with_override(assignments[0], option=_TRY).overrides
     if place[0] != "policies" or len(place) < 3:
-        raise SimlabError(f"{_TRY} {path!r} is not a setting of a policy")
+        raise _refused(f"{path!r} is not a setting of a policy")
     if place[1] not in tuned:
-        raise SimlabError(f"{_TRY} {path!r} is a setting of a policy that is not tuned")
+        raise _refused(f"{path!r} is a setting of a policy that is not tuned")
     if place in _thresholds(plan.settings[0].policies[int(place[1])], int(place[1])):
-        raise SimlabError(f"{_TRY} {path!r} is the threshold, which tuning finds; try other settings")
+        raise _refused(f"{path!r} is the threshold, which tuning finds; try other settings")
     return place, assignments
+
+
+def _refused(problem: str) -> FileErrors:
+    return FileErrors([(_TRY, Mistake("try", "", problem))])
 
 
 def _thresholds(policy: Policy, index: int) -> set[DataPath]:

@@ -268,6 +268,10 @@ PLACE = "policies.cusum.guardrails.0.rule.cusum"
         ([f"{PLACE}.zz=[1, 2]"], "there is no key 'zz'|unknown|not known"),
         ([f"{PLACE}.k=[-1, 0.5, -2]"], f"policies.1..*\n *--try {PLACE}.k=-1\n(.|\n)*--try {PLACE}.k=-2\n"),
         (["policies.7.name=[a]"], "--try policies.7"),
+        (
+            [f"{PLACE}.k=0.5", "policies.7.name=[a]", "lanes.start=[5]"],
+            "(.|\n)*".join(["is not path=.", "of a policy", "--try policies.7"]),
+        ),
         ([f"{PLACE}.k=0.5"], "is not path=."),
         (["lanes.start=[5]"], "is not a setting of a policy"),
         ([f"{PLACE}.h=[3, 5]"], "is the threshold, which tuning finds"),
