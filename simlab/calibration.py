@@ -13,11 +13,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtr
 
 from simlab.errors import UnitError
 from simlab.guardrails.look import Floats
-from simlab.inverse import binomial_count
+from simlab.inverse import binomial_cdf, binomial_count
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def allowed_alarms(lanes: int, *, budget: float, error: float) -> int:
         raise UnitError(f"a budget and an error must be between 0 and 1, not {budget:g} and {error:g}")
     # The smallest k whose probability is at least the error: one less is the largest below it, unless it is met exactly.
     most = binomial_count(error, lanes, budget)
-    return most if bdtr(most, lanes, budget) <= error else most - 1
+    return most if binomial_cdf(most, lanes, budget) <= error else most - 1
 
 
 def lanes_needed(*, budget: float, error: float) -> int:

@@ -334,4 +334,7 @@ def test_impossible_trials_are_refused(n: int, p: float) -> None:
 @PROPERTY
 @given(share=st.floats(1e-6, 1 - 1e-6), n=st.integers(1, 10**6), p=st.floats(1e-8, 1 - 1e-8))
 def test_a_count_without_a_compiler_is_the_quantile_of_the_distribution(share: float, n: int, p: float) -> None:
-    assert binomial_count(share, n, p) == stats.binom.ppf(share, n, p)
+    k = binomial_count(share, n, p)
+    # Where a probability and the share are alike but for rounding, either neighbour is right.
+    assert stats.binom.cdf(k, n, p) >= share * (1 - 1e-12)
+    assert stats.binom.cdf(k - 1, n, p) < share * (1 + 1e-12)
