@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 from simlab.documents import Document
 from simlab.errors import FileErrors, Mistake
 from simlab.guardrails.policy import Policy
-from simlab.placing import SETTINGS
+from simlab.ladders import why_rerun
+from simlab.placing import SETTINGS, settings_at
 from simlab.plan import Plan, document_of, replanned
 from simlab.settings import file_name
 from simlab.yaml_nodes import DataPath
 from simlab.yaml_text import read_yaml
 
 _TRY = "--try"
+_OF_A_GUARDRAIL = len(("policies", "NAME", "guardrails", "INDEX", "setting"))
 
 
 class Candidate(NamedTuple):
@@ -40,6 +42,16 @@ def study_of(plan: Plan) -> Any:
     return plan.documents["study"]
 
 
+def why_not_tuned(plan: Plan, index: int) -> str:
+    """Return why a policy of a study cannot be tuned; empty if it can."""
+    entry, policy = plan.study.policies[index], plan.settings[0].policies[index]
+    reason = "its shared budget sets its thresholds" if entry.budget is not None else why_rerun(policy)
+    for guardrail in policy.guardrails:
+        if not reason and guardrail.respond != "hold" and settings_at(guardrail.rule, guardrail.threshold) is None:
+            reason = f"{guardrail.rule.key} has no setting that moves its threshold alone"
+    return reason
+
+
 def candidates(plan: Plan, tuned: Collection[int], tries: Iterable[str]) -> dict[int, list[Candidate]]:
     """Return each policy that is tuned with every combination of the settings to try.
 
@@ -55,25 +67,31 @@ def candidates(plan: Plan, tuned: Collection[int], tries: Iterable[str]) -> dict
     Raises
     ------
     FileErrors
-        With every setting to try that is none of a policy that is tuned, or is what tuning finds; where there is none of those,
-        with every mistake of every combination.
+        With every setting to try that is none of a guardrail that is tuned, or is what tuning finds, or is tried already; where
+        there is none of those, with every mistake of every combination, and why any of them could not be tuned.
     """
     study = document_of(study_of(plan))
-    options, found, errors = [], {}, dict[tuple[str, Mistake], None]()
+    options: dict[DataPath, list[str]] = {}
+    found, errors = {}, dict[tuple[str, Mistake], None]()
     for text in tries:
         try:
-            options.append(_options(plan, study, tuned, text))
+            place, assignments = _options(plan, study, tuned, text)
+            if place in options:
+                raise _refused(f"{text!r} is of a setting that is tried already; write all its values in one list")
+            options[place] = assignments
         except FileErrors as error:
             errors |= dict.fromkeys(error.found)
     if errors:
         raise FileErrors(errors)
     for index in tuned:
-        mine = [assignments for place, assignments in options if place[1] == index]
-        tried = [_with_all(study, combination) for combination in product(*mine)]
-        found[index] = [_candidate(each, index) for each in tried]
-        for each in tried if mine else ():
+        mine = [assignments for place, assignments in options.items() if place[1] == index]
+        tried = {combination: _with_all(study, combination) for combination in product(*mine)}
+        found[index] = [_candidate(each, index) for each in tried.values()]
+        for combination, each in tried.items() if mine else ():
             try:
-                replanned(plan, each)
+                reason = why_not_tuned(replanned(plan, each), index)
+                if reason:
+                    raise _refused(f"{', '.join(combination)}: cannot be tuned, {reason}")
             except FileErrors as error:
                 errors |= dict.fromkeys(error.found)
     if errors:
@@ -87,15 +105,19 @@ def _options(plan: Plan, study: Document, tuned: Collection[int], text: str) -> 
     read = read_yaml(given)
     if read.faults or not isinstance(read.data, list) or not read.data:
         raise _refused(f"{text!r} is not path=[value, ...]")
-    assignments = [f"{path}={json.dumps(value)}" for value in read.data]
+    assignments = list(dict.fromkeys(f"{path}={json.dumps(value)}" for value in read.data))
     [place] = study.with_override(assignments[0], option=_TRY).overrides
-    if place[0] != "policies" or len(place) < 3:
-        raise _refused(f"{path!r} is not a setting of a policy")
+    if place[0] != "policies" or place[2:3] != ("guardrails",) or len(place) < _OF_A_GUARDRAIL or _holds_mappings(read.data):
+        raise _refused(f"{text!r} is not of one setting of a policy's guardrail, with numbers, text or lists of them to try")
     if place[1] not in tuned:
         raise _refused(f"{path!r} is a setting of a policy that is not tuned")
     if place in _thresholds(plan.settings[0].policies[int(place[1])], int(place[1])):
         raise _refused(f"{path!r} is the threshold, which tuning finds; try other settings")
     return place, assignments
+
+
+def _holds_mappings(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(map(_holds_mappings, value)))
 
 
 def _refused(problem: str) -> FileErrors:

@@ -25,6 +25,23 @@ def run_folder(reports: Path, *, name: str, digest: str) -> Path:
     return reports / name / digest[:16]
 
 
+def make_writable(folder: Path) -> None:
+    """Make a folder, and see that a file can be written there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {reason_of(error)}") from None
+
+
 def prepare(folder: Path, *, fresh: bool) -> Path:
     """Make a run's folder and the place where finished blocks wait; return that place.
 
@@ -34,16 +51,10 @@ def prepare(folder: Path, *, fresh: bool) -> Path:
         If the folder cannot be written.
     """
     partial = folder / PARTIAL
-    try:
-        if fresh:
-            shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True, exist_ok=True)
-        (folder / "figures").mkdir(exist_ok=True)
-        probe = partial / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {reason_of(error)}") from None
+    if fresh:
+        shutil.rmtree(partial, ignore_errors=True)
+    for each in (folder, partial, folder / "figures"):
+        make_writable(each)
     return partial
 
 
@@ -91,10 +102,7 @@ def write_json(folder: Path, *, plan: str, result: str) -> None:
 
 def write_table(folder: Path, name: str, forms: Mapping[str, str]) -> None:
     """Write one table in several forms, by the ending of the file's name; makes the folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {reason_of(error)}") from None
+    make_writable(folder)
     for ending, text in forms.items():
         atomic_write(folder / f"{name}.{ending}", text)
 

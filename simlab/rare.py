@@ -1,10 +1,11 @@
 """Rare false alarms: the probability of one in a million horizons, from lanes in which alarms are made common and weighed back.
 
 Looks are drawn as if a shift had come at a random time, and each lane that alarms counts with the likelihood ratio of what it
-really is, standard normal looks, at the moment of its alarm. With the time of the shift uniform over the horizon H, either
-direction as likely, and a share e of lanes without any shift, the ratio at look n is
+really is, standard normal looks, at the moment of its alarm. The shift comes before any of the H looks of the horizon with the
+same probability, but w times more before the first, for the rules that end by themselves and would not see a later one. With
+either direction as likely, and a share e of lanes without any shift, the ratio at look n is
 
-    1 / (e + (1 - e) (R+_n / 2 + R-_n / 2 + H - n) / H),   R_n = (1 + R_{n-1}) exp(theta x_n - theta^2 / 2),
+    1 / (e + (1 - e) (R+_n / 2 + R-_n / 2 + H - n) / (H + w)),   R_n = (1 + R_{n-1}) exp(theta x_n - theta^2 / 2),   R_0 = w,
 
 with Shiryaev's and Roberts's statistics R of the two directions: the sum over all times that the shift can have come. The mean
 over lanes is the probability without bias, whatever the rule and theta (Siegmund, "Importance sampling in the Monte Carlo study
@@ -40,11 +41,13 @@ BY_SHIFT = frozenset({"above", "below", "shewhart", "cusum", "ewma", "shiryaev_r
 of a planned test the probability is known."""
 
 _WITHOUT_SHIFT = 0.05
+_AT_FIRST = 0.25  # w over the horizon
 _PILOT = 8000
 _ENOUGH = 100
 _AT_ONCE = 20_000  # lanes
 _LARGEST = 1e200
-_SPARE = 1.5  # more lanes than the pilot asks for, since it knows the variance roughly
+_LEAST = 1e-100  # probability, since a ratio is followed up to _LARGEST and its square must be a number
+_SPARE = 2.0  # more lanes than the pilot asks for, since it knows the variance roughly
 _MOST_LANES = 5_000_000
 
 
@@ -118,16 +121,21 @@ def rare_alarm_probability(
         raise UnitError(f"the horizon must be a positive whole number of looks, not {horizon}")
     if not _is_whole(seed) or seed < 0:
         raise UnitError(f"the seed must be a whole number of at least 0, not {seed!r}")
-    if not (0 < relative_error < 1 and 0 < confidence < 1):
-        raise UnitError(f"the relative error and the confidence must be between 0 and 1, not {relative_error} and {confidence}")
+    if not (_is_share(relative_error) and _is_share(confidence)):
+        raise UnitError(
+            f"the relative error and the confidence must be between 0 and 1, not {relative_error!r} and {confidence!r}"
+        )
     if chosen.key not in BY_SHIFT:
         raise UnitError(f"rare alarms are measured of rules that a shift drives to alarm: {', '.join(sorted(BY_SHIFT))}")
     pilot, counted = np.random.SeedSequence(seed).spawn(2)
     generator = np.random.default_rng(pilot)
     tried = {shift: _weights(chosen, horizon, shift, lanes=_PILOT, generator=generator) for shift in SHIFTS}
-    common = {shift: _relative_variance(weights) for shift, weights in tried.items() if (weights > 0).sum() >= _ENOUGH}
-    if not common:
+    alarming = {shift: weights for shift, weights in tried.items() if (weights > 0).sum() >= _ENOUGH}
+    if not alarming:
         raise SimlabError(f"{chosen.key} hardly alarms within {horizon} looks, whatever the shift")
+    common = {shift: _relative_variance(weights) for shift, weights in alarming.items() if weights.mean() > _LEAST}
+    if not common:
+        raise SimlabError(f"{chosen.key} alarms in less than {_LEAST:g} of horizons, and nothing rarer is measured")
     shift = min(common, key=lambda each: common[each])
     # The least of several variances is likely to be one that was measured too small: once more, on other lanes.
     variance = _relative_variance(_weights(chosen, horizon, shift, lanes=4 * _PILOT, generator=generator))
@@ -151,6 +159,10 @@ def _is_whole(number: object) -> bool:
     return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
+def _is_share(number: object) -> bool:
+    return isinstance(number, int | float | np.number) and 0 < float(number) < 1
+
+
 def _relative_variance(weights: Floats) -> float:
     return float(weights.var(ddof=1) / weights.mean() ** 2)
 
@@ -172,14 +184,16 @@ def _weights(rule: Rule, horizon: int, shift: float, *, lanes: int, generator: n
 def _looks(ratio: Floats, horizon: int, shift: float, generator: np.random.Generator) -> Iterator[Floats]:
     """Yield looks that shift at a time of each lane's own; at each of them `ratio` [lanes] is the likelihood ratio so far."""
     lanes = len(ratio)
-    begins = np.where(generator.random(lanes) < _WITHOUT_SHIFT, horizon, generator.integers(0, horizon, lanes))
+    head = round(_AT_FIRST * horizon)
+    shifted = np.maximum(generator.integers(-head, horizon, lanes), 0)
+    begins = np.where(generator.random(lanes) < _WITHOUT_SHIFT, horizon, shifted)
     towards = np.where(generator.random(lanes) < 0.5, shift, -shift)
-    up, down = np.zeros(lanes), np.zeros(lanes)
+    up, down = np.full((2, lanes), float(head))
     for look in range(horizon):
         x = generator.standard_normal(lanes) + np.where(look >= begins, towards, 0.0)
         # After its alarm a lane's ratio is not used, and may grow to no end.
         up = np.minimum((1 + up) * np.exp(shift * x - shift**2 / 2), _LARGEST)
         down = np.minimum((1 + down) * np.exp(-shift * x - shift**2 / 2), _LARGEST)
-        mixed = ((up + down) / 2 + horizon - look - 1) / horizon
+        mixed = ((up + down) / 2 + horizon - look - 1) / (horizon + head)
         ratio[:] = 1 / (_WITHOUT_SHIFT + (1 - _WITHOUT_SHIFT) * mixed)
         yield x

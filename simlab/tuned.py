@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simlab.errors import EXIT_INCONCLUSIVE
+from simlab.guardrails.look import Floats
 from simlab.measures.estimates import Estimate
 from simlab.results import Result, plain
 from simlab.runner import Options
@@ -35,8 +36,8 @@ class Prices:
     false_stop: float
     harmful: float
 
-    def cost(self, users_harmed: float, false_alarms: float) -> float:
-        """Return the expected cost of a rollout."""
+    def cost(self, users_harmed: Floats, false_alarms: Floats) -> Floats:
+        """Return the expected cost of a rollout, float64[lanes], from what either came to on each lane."""
         return self.harmful * self.user * users_harmed + (1 - self.harmful) * self.false_stop * false_alarms
 
 
@@ -99,6 +100,22 @@ class Change:
 
 
 @dataclass(frozen=True)
+class PricedBudget:
+    """What a budget comes to at the prices given.
+
+    Attributes
+    ----------
+    budget : float
+        Of false alarms.
+    cost : Estimate
+        Expected, of a rollout, on lanes A.
+    """
+
+    budget: float
+    cost: Estimate
+
+
+@dataclass(frozen=True)
 class TunedPolicy:
     """What tuning found for one policy.
 
@@ -116,6 +133,8 @@ class TunedPolicy:
         By scenario: on lanes B at the new settings, with the upper bound that was asked for and the lower at 0.
     budget : float
         That was kept: as asked for, or the cheapest where prices were given.
+    priced : tuple of PricedBudget
+        The budgets among which it is the cheapest, from the least up; empty without prices.
     today : str
         Name under which its settings of today are run beside the new ones; empty where nothing is changed.
     """
@@ -126,6 +145,7 @@ class TunedPolicy:
     tried: int = 1
     false_alarms: Mapping[str, Estimate] = field(default_factory=dict)
     budget: float = math.nan
+    priced: tuple[PricedBudget, ...] = ()
     today: str = ""
 
 

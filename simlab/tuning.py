@@ -19,21 +19,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simlab.calibration import allowed_alarms, calibrate, just_above, lanes_needed
-from simlab.candidates import Candidate, candidates, get, put, study_of, with_settings
+from simlab.candidates import Candidate, candidates, get, put, study_of, why_not_tuned, with_settings
 from simlab.errors import SimlabError
 from simlab.guardrails.look import Floats
 from simlab.guardrails.policy import Policy
-from simlab.ladders import QuietRun, first_actions, quiet_plan, quiet_runs, why_rerun
-from simlab.measures.estimates import Estimate, proportion
+from simlab.ladders import QuietRun, first_actions, quiet_plan, quiet_runs
+from simlab.measures.estimates import Estimate, mean, proportion
 from simlab.measures.outcomes import gather
 from simlab.placing import settings_at
 from simlab.plan import Plan, replanned
 from simlab.results import Result
 from simlab.runner import run_lanes, run_plan
 from simlab.settings import file_name
-from simlab.study import PolicyEntry
 from simlab.ticks import format_count
-from simlab.tuned import DEFAULTS, Change, FrontierPoint, Prices, TunedPolicy, TuneOptions, TuneResult, Values
+from simlab.tuned import DEFAULTS, Change, FrontierPoint, PricedBudget, Prices, TunedPolicy, TuneOptions, TuneResult, Values
 from simlab.yaml_nodes import DataPath
 
 LANES_A, LANES_B = 1 << 40, 1 << 41
@@ -43,10 +42,10 @@ _FRONTIER = (0.125, 0.25, 0.5, 2.0, 4.0)
 
 
 class _Acting(NamedTuple):
-    """What an entry comes to on lanes A, one number a scenario: mean users harmed, and the share of twins with an alarm."""
+    """What an entry comes to on lanes A, by scenario, one number a lane: users harmed, and 1 where the twin has an alarm."""
 
-    users_harmed: list[float]
-    false_alarms: list[float]
+    users_harmed: list[Floats]
+    false_alarms: list[Floats]
 
 
 class _Line(NamedTuple):
@@ -114,7 +113,7 @@ def changeable(plan: Plan, options: TuneOptions = DEFAULTS) -> Values:
     found: dict[DataPath, Any] = {}
     for index, choices in candidates(plan, _wanted(plan, options), options.tries).items():
         policy = plan.settings[0].policies[index]
-        if not _why_not(plan.study.policies[index], policy):
+        if not why_not_tuned(plan, index):
             today = np.array([guardrail.threshold for guardrail in policy.guardrails])
             placed = _settings(policy, today, choices[-1].entry) or {}
             found |= {**choices[-1].values, **{("policies", index, *path): value for path, value in placed.items()}}
@@ -125,15 +124,6 @@ def _wanted(plan: Plan, options: TuneOptions) -> list[int]:
     """Return which policies are to be tuned."""
     wanted = options.policies or [each.name for each in plan.study.policies if not each.reference]
     return [index for index, each in enumerate(plan.study.policies) if each.name in wanted]
-
-
-def _why_not(entry: PolicyEntry, policy: Policy) -> str:
-    """Return why a policy cannot be tuned; empty if it can."""
-    reason = "its shared budget sets its thresholds" if entry.budget is not None else why_rerun(policy)
-    for guardrail in policy.guardrails:
-        if not reason and guardrail.respond != "hold" and settings_at(guardrail.rule, guardrail.threshold) is None:
-            reason = f"{guardrail.rule.key} has no setting that moves its threshold alone"
-    return reason
 
 
 class _Tuning:
@@ -150,7 +140,7 @@ class _Tuning:
     def policy(self, index: int, choices: Sequence[Candidate]) -> tuple[TunedPolicy, list[dict[str, Any]]]:
         """Return what was found for a policy, and its entries at the other thresholds of the frontier."""
         entry = self.plan.study.policies[index]
-        reason = _why_not(entry, self.plan.settings[0].policies[index])
+        reason = why_not_tuned(self.plan, index)
         if not reason and not self._budgets():
             needed = format_count(lanes_needed(budget=self.budget, error=self.error), "lane")
             reason = f"{format_count(self.lanes, 'lane')} cannot vouch for it, and {needed} could"
@@ -164,7 +154,8 @@ class _Tuning:
             return TunedPolicy(entry.name, "too few lanes reach anything for a threshold to be placed"), []
         mine = [scenario[best] for scenario in runs]
         others = [self._placed_at(chosen, mine, line, self.budget * at) for at in _FRONTIER]
-        budget = self.budget if self.options.prices is None else self._cheapest(chosen, mine, line, self.options.prices)
+        priced = () if self.options.prices is None else self._priced(chosen, mine, line, self.options.prices)
+        budget = min(priced, key=lambda each: each.cost.value).budget if priced else self.budget
         [fresh] = zip(*self._quiet([chosen.entry], LANES_B), strict=True)
         found = [calibrate(line.needed(run), budget=budget, error=self.error) for run in fresh]
         t = max(each.threshold for each in found)
@@ -179,7 +170,7 @@ class _Tuning:
         changes = tuple(Change(path, get(study, path), value) for path, value in values.items() if get(study, path) != value)
         rates = self._vouched(fresh, chosen, settings)
         found_others = [each for each in others if each is not None]
-        return TunedPolicy(entry.name, "", changes, len(choices), rates, budget), found_others
+        return TunedPolicy(entry.name, "", changes, len(choices), rates, budget, priced), found_others
 
     def _budgets(self) -> list[float]:
         """Return the budgets that may be kept and that lanes B can vouch for: the one asked for, or all to be priced."""
@@ -221,25 +212,23 @@ class _Tuning:
                 entries |= {} if entry is None else {number: entry}
         if not entries:
             return 0
-        harm = [self._together(each.users_harmed) for each in self._acting(list(entries.values()))]
+        harm = [self._together(each.users_harmed).mean() for each in self._acting(list(entries.values()))]
         return list(entries)[int(np.argmin(harm))]
 
-    def _cheapest(self, chosen: Candidate, runs: Sequence[QuietRun], line: _Line, prices: Prices) -> float:
-        """Return the budget with the least expected cost on lanes A."""
+    def _priced(self, chosen: Candidate, runs: Sequence[QuietRun], line: _Line, prices: Prices) -> tuple[PricedBudget, ...]:
+        """Return what budgets cost on lanes A; those that no setting keeps are left out."""
         placed = {budget: self._placed_at(chosen, runs, line, budget) for budget in self._budgets()}
         entries = {budget: entry for budget, entry in placed.items() if entry is not None}
-        if not entries:
-            return self.budget
-        acting = self._acting(list(entries.values()))
-        costs = [prices.cost(self._together(each.users_harmed), max(each.false_alarms)) for each in acting]
-        return list(entries)[int(np.argmin(costs))]
+        acting = self._acting(list(entries.values())) if entries else []
+        costs = [prices.cost(self._together(each.users_harmed), _worst(each.false_alarms)) for each in acting]
+        return tuple(PricedBudget(budget, mean(cost, unit="cost")) for budget, cost in zip(entries, costs, strict=True))
 
-    def _together(self, harm: Sequence[float]) -> float:
-        """Return the harm of all scenarios as one number: their mean by how likely each is, or the worst."""
+    def _together(self, harm: Sequence[Floats]) -> Floats:
+        """Return the harm of all scenarios as one number a lane: their mean by how likely each is, or that of the worst."""
         if not self.options.likely:
-            return max(harm)
+            return _worst(harm)
         weights = [self.options.likely.get(setting.name, 0.0) for setting in self.plan.settings]
-        return float(np.average(harm, weights=weights))
+        return np.asarray(np.average(harm, axis=0, weights=weights))
 
     def _acting(self, entries: Sequence[dict[str, Any]]) -> list[_Acting]:
         """Run entries on lanes A."""
@@ -248,11 +237,9 @@ class _Tuning:
         found = []
         for place in range(len(entries)):
             mine = [each["policy"] == f"c{place}" for each in rows]
-            harmed = [float(each["users_harmed"][own & each["harmed"]].mean()) for each, own in zip(rows, mine, strict=True)]
-            alarms = [
-                float((each["action_time"][own & ~each["harmed"]] >= 0).mean()) for each, own in zip(rows, mine, strict=True)
-            ]
-            found.append(_Acting(harmed, alarms))
+            harmed = [each["users_harmed"][own & each["harmed"]].astype(float) for each, own in zip(rows, mine, strict=True)]
+            acted = [each["action_time"][own & ~each["harmed"]] >= 0 for each, own in zip(rows, mine, strict=True)]
+            found.append(_Acting(harmed, [each.astype(float) for each in acted]))
         return found
 
     def _placed_at(self, candidate: Candidate, runs: Sequence[QuietRun], line: _Line, budget: float) -> dict[str, Any] | None:
@@ -274,6 +261,11 @@ class _Tuning:
             bound = proportion(acted, self.lanes, confidence=1 - 2 * self.error)
             found[setting.name] = replace(bound, low=0.0, confidence=1 - self.error, method="Clopper-Pearson, one-sided")
         return found
+
+
+def _worst(scenarios: Sequence[Floats]) -> Floats:
+    """Return that of the scenarios with the largest mean."""
+    return max(scenarios, key=lambda each: float(each.mean()))
 
 
 def _maxima(run: QuietRun, index: int) -> Floats:

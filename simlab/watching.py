@@ -85,7 +85,8 @@ def _mistakes_in_combining(policy: PolicyEntry, document: Document, path: Path) 
 def _mistakes_in_guardrail(entry: GuardrailEntry, document: Document, path: Path, *, policy: PolicyEntry) -> Iterator[Mistake]:
     rule = entry.chosen
     if rule is None:
-        yield document.mistake((*path, "rule"), "rule", f"must say exactly one of {', '.join(rules())}")
+        hint = "one with nothing but its defaults is written as NAME: {}"
+        yield document.mistake((*path, "rule"), "rule", f"must say exactly one of {', '.join(rules())}", hint)
         return
     if policy.budget is not None and not isinstance(rule, SpendsError):
         yield document.mistake((*path, "rule"), "budget", f"{rule.key} has no error probability that a budget could set")

@@ -80,6 +80,7 @@ def test_mistakes_in_a_scenario(tmp_path: Path, name: str) -> None:
 STUDY_MISTAKES = {
     "a metric that does not exist": ("watch: errors, compare", "watch: erors, compare", "error[unknown-metric]: policies[0].guardrails[0].watch"),
     "two rules": ("{cusum: {k: 0.5, h: 9}}", "{cusum: {}, never: {}}", "error[rule]: policies[0].guardrails[0].rule: must say exactly one"),
+    "a rule that is null": ("{cusum: {k: 0.5, h: 9}}", "{cusum: }", "hint: one with nothing but its defaults is written as NAME: {}"),
     "an unknown rule": ("cusum:", "cusm:", "did you mean 'cusum'?"),
     "a level for a rule that standardises": ("compare: difference, by", "of: everyone, by", "takes standardised, and a level does not give that"),
     "a budget for a rule without error": ("- name: errors-cusum", "- name: errors-cusum\n    budget: 5%", "error[budget]"),

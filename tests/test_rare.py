@@ -72,7 +72,10 @@ def test_the_same_seed_gives_the_same_number() -> None:
         ({"cusum": {}}, {"confidence": 2.0}, UnitError, "between 0 and 1"),
         ({"cusum": {}}, {"relative_error": 0.0}, UnitError, "between 0 and 1"),
         ({"cusum": {}}, {"relative_error": 1e-5}, SimlabError, "lanes would be needed"),
+        ({"cusum": {}}, {"relative_error": "a"}, UnitError, "between 0 and 1, not 'a'"),
+        ({"cusum": {}}, {"confidence": None}, UnitError, "between 0 and 1"),
         ({"shewhart": {"sigmas": 40}}, {}, SimlabError, "hardly alarms"),
+        ({"cusum": {"k": 0.5, "h": 300}}, {"horizon": 100}, SimlabError, "less than 1e-100 of horizons"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(
@@ -98,7 +101,15 @@ def test_weights_are_a_likelihood_ratio() -> None:
 def test_what_alarms_in_other_ways_is_inconclusive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simlab.rare.BY_SHIFT", {"page_hinkley"})
     with pytest.raises(SimlabError, match="inconclusive: the relative error came to"):
-        rare_alarm_probability({"page_hinkley": {"lambda": 14}}, horizon=60, seed=1)
+        rare_alarm_probability({"page_hinkley": {"lambda": 14}}, horizon=60, relative_error=0.1, seed=1)
+
+
+def test_a_rule_that_ends_by_itself_long_before_the_horizon() -> None:
+    chosen = rule({"sprt": {"alpha": 1e-5}})
+    exact = 1.0 - float(solve(chosen, 0.0).survival(600)[-1])
+    found = rare_alarm_probability(chosen, horizon=600, relative_error=0.05, seed=7)
+    # Four standard errors: a seeded check that errs in 6e-5 of rules.
+    assert found.probability.value == pytest.approx(exact, rel=4 * found.relative_error)
 
 
 def test_a_limit_that_must_be_passed_at_several_looks() -> None:

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import simlab
 from simlab.calibration import allowed_alarms
 from simlab.cli import main
 from simlab.errors import EXIT_INCONCLUSIVE, SimlabError
 from simlab.plan import Plan, replanned
+from simlab.report.tuning import print_tuning
 from simlab.runner import Options, run_lanes, run_plan
 from simlab.tuned import Prices, TuneOptions, TuneResult
 from simlab.tuning import LANES_A, LANES_B, _Tuning, _written_like, changeable, tune_plan
@@ -238,6 +240,20 @@ def test_apply_does_not_write_to_a_file_that_was_changed_meanwhile(
     assert study.read_text() == changed_text
 
 
+@pytest.mark.parametrize("out", [(), ("--out", "in-the-way")])
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_run(
+    study: Path, out: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def not_to_be_run(*_arguments: Any, **_named: Any) -> TuneResult:
+        pytest.fail("the lanes were run")
+
+    monkeypatch.setattr("simlab.tuning.tune_plan", not_to_be_run)
+    for name in ("reports", "in-the-way"):
+        study.parents[1].joinpath(name).write_text("a file")
+    assert tune(monkeypatch, study, *out) == 2
+    assert "cannot write to" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -273,7 +289,11 @@ PLACE = "policies.cusum.guardrails.0.rule.cusum"
             "(.|\n)*".join(["is not path=.", "of a policy", "--try policies.7"]),
         ),
         ([f"{PLACE}.k=0.5"], "is not path=."),
-        (["lanes.start=[5]"], "is not a setting of a policy"),
+        (["lanes.start=[5]"], "is not of one setting of a policy's guardrail"),
+        (["policies.cusum.name=[a]"], "is not of one setting of a policy's guardrail"),
+        (["policies.cusum.guardrails.0.rule=[{cusum: {k: 0.3}}, {ewma: {}}]"], "is not of one setting of a policy's guardrail"),
+        (["policies.cusum.guardrails.0.respond=[hold]"], "respond=.hold.*cannot be tuned, no guardrail acts"),
+        ([f"{PLACE}.k=[0.5]", f"{PLACE}.k=[1]"], "is tried already; write all its values in one list"),
         ([f"{PLACE}.h=[3, 5]"], "is the threshold, which tuning finds"),
         (["policies.other.guardrails.0.every=[10m]"], "of a policy that is not tuned"),
     ],
@@ -297,6 +317,33 @@ def test_prices_choose_the_budget() -> None:
     assert budgets["dear"] < QUICK.budget < budgets["cheap"] <= 4 * QUICK.budget
 
 
+def test_what_each_budget_costs_is_told_and_where_the_cheapest_may_not_be_among_them() -> None:
+    tuned = tune_plan(studied(), replace(QUICK, prices=DEAR_STOPS))
+    (policy,) = tuned.policies
+    costs = {each.budget: each.cost.value for each in policy.priced}
+    assert min(costs, key=costs.__getitem__) == policy.budget == min(costs)
+    assert all(each.cost.low < each.cost.value < each.cost.high and each.cost.n == LANES for each in policy.priced)
+    # Half the rollouts are harmless, and the lanes of a budget are used up on lanes A as far as they go.
+    assert costs[QUICK.budget] <= 0.5 * 1e6 * QUICK.budget + 1
+    shown = printed(tuned)
+    assert "less was not compared" in shown
+    assert "more was not compared" not in shown
+    assert "expected cost of a rollout, by budget" in shown
+
+
+def printed(tuned: TuneResult) -> str:
+    console = Console(width=200)
+    with console.capture() as shown:
+        print_tuning(tuned, console)
+    return shown.get()
+
+
+def test_what_is_tried_twice_is_one_candidate() -> None:
+    made = studied([{"name": "cusum", "guardrails": [CUSUM]}])
+    (policy,) = tune_plan(made, replace(QUICK, tries=(f"{PLACE}.k=[0.5, 0.5, 0.25]",))).policies
+    assert policy.tried == 2
+
+
 def test_a_budget_that_the_lanes_cannot_vouch_for_is_not_the_cheapest() -> None:
     (policy,) = tune_plan(studied(), replace(QUICK, prices=DEAR_STOPS)).policies
     assert not policy.reason
@@ -305,8 +352,9 @@ def test_a_budget_that_the_lanes_cannot_vouch_for_is_not_the_cheapest() -> None:
 
 def test_what_is_likely_weighs_the_harm_that_is_compared() -> None:
     tuning = _Tuning(studied(), replace(QUICK, likely={"small": 3.0, "worse": 1.0}), 0.2, LANES)
-    assert tuning._together([10.0, 50.0]) == 20.0
-    assert _Tuning(studied(), QUICK, 0.2, LANES)._together([10.0, 50.0]) == 50.0
+    lanes = [np.array([5.0, 15.0]), np.array([40.0, 60.0])]
+    assert tuning._together(lanes).tolist() == [13.75, 26.25]
+    assert _Tuning(studied(), QUICK, 0.2, LANES)._together(lanes).tolist() == [40.0, 60.0]
 
 
 @pytest.mark.parametrize(

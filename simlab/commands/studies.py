@@ -79,7 +79,7 @@ def tune(study: str, budget: float | None, confidence: float, lanes: int | None,
          apply: bool, workers: int, out: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:  # fmt: skip
     """Find for each policy of a STUDY the laxest thresholds that keep its false-alarm budget, and show what they change."""
     from simlab.documents import read_document
-    from simlab.output import append_log, point_latest, prepare, run_folder, write_tuning
+    from simlab.output import append_log, make_writable, point_latest, prepare, run_folder, write_tuning
     from simlab.plan import load
     from simlab.progress import shown_progress
     from simlab.report.tuning import print_tuning
@@ -104,13 +104,14 @@ def tune(study: str, budget: float | None, confidence: float, lanes: int | None,
             raise click.UsageError("--apply writes to a study file of yours; copy the shipped or the planned one first")
         # Before anything is run: a place that cannot be written to must not cost the run.
         edited(document, changeable(plan, options))
+    name = f"{plan.study.study}-tune"
+    reports = Path("reports") if out is None else out.parent
+    make_writable(reports / name if out is None else out)
     with shown_progress() as progress:
         # A few lanes are work for every process too.
         block = min(BLOCK_LANES, -(-(lanes or plan.study.lanes.start) // workers))
         result = tune_plan(plan, replace(options, run=Options(workers=workers, block_lanes=block, progress=progress)))
     tuned = result.result.plan
-    name = f"{plan.study.study}-tune"
-    reports = Path("reports") if out is None else out.parent
     folder = run_folder(reports, name=name, digest=tuned.digest) if out is None else out
     prepare(folder, fresh=True)
     write_tuning(result, folder)

@@ -53,13 +53,25 @@ def _print_policy(policy: TunedPolicy, result: TuneResult, console: Console) -> 
         console.print(escape(printable(f"  {render_path(change.path)}: {old} -> {change.new}")))
     if not policy.changes:
         console.print("  nothing to change")
-    if policy.budget != result.budget:
-        console.print(f"  the cheapest budget at the given prices: {percent(policy.budget)}")
+    if policy.priced:
+        _print_prices(policy, console)
     for scenario, found in policy.false_alarms.items():
         sure = f"at most {found.high:.2%} with confidence {confidence(found.confidence)}"
         console.print(escape(printable(f"  {scenario}: false alarms {found.value:.2%}, {sure}, n = {found.n:,}")))
     if policy.changes:
         console.print(_changes(policy, result))
+
+
+def _print_prices(policy: TunedPolicy, console: Console) -> None:
+    """Print what each budget costs; the cheapest may not be among them where it is the first or the last."""
+    budgets = [each.budget for each in policy.priced]
+    console.print(f"  budget {percent(policy.budget)}, the cheapest of those compared at the given prices")
+    if policy.budget == budgets[0]:
+        console.print("  less was not compared and may be cheaper still; a lower --budget with more --lanes would tell")
+    if policy.budget == budgets[-1]:
+        console.print("  more was not compared and may be cheaper still; a higher --budget would tell")
+    costs = {percent(each.budget): each.cost for each in policy.priced}
+    console.print(estimates_table({"expected cost of a rollout, by budget": costs}))
 
 
 def _changes(policy: TunedPolicy, result: TuneResult) -> Table:

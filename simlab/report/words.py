@@ -116,6 +116,9 @@ def _shown(estimate: Estimate, *, signed: bool) -> _Shown:
     if estimate.unit in _UNITS:
         return _UNITS[estimate.unit]
     largest = max((abs(each) for each in (estimate.value, estimate.low, estimate.high) if math.isfinite(each)), default=0)
+    if estimate.unit == "cost" and 0 < largest < 1:
+        # In whatever currency the prices are: three digits, however small.
+        return _Shown(1, "", 2 - math.floor(math.log10(largest)))
     return _Shown(1, "", 0 if largest >= 100 else 1)
 
 

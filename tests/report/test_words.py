@@ -26,6 +26,8 @@ def estimate(value: float, low: float, high: float, unit: str) -> Estimate:
         (estimate(2.34, 1.9, 2.8, "users"), "2.3", "1.9 to 2.8"),
         (estimate(2.688, 0.329, 5.048, "h"), "2.69 h", "0.33 to 5.05"),
         (estimate(0.1212, 0.0118, 0.2306, "per week"), "0.121 per week", "0.012 to 0.231"),
+        (estimate(0.0352, 0.03, 0.0404, "cost"), "0.0352", "0.0300 to 0.0404"),
+        (estimate(352.4, 300.0, 404.0, "cost"), "352", "300 to 404"),
         (estimate(-0.001, -0.002, 0.001, "min"), "0.0 min", "0.0 to 0.0"),
     ],
 )

@@ -5,6 +5,7 @@ The server is Debian's package, started on loopback with its own data folder; `.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -208,6 +209,7 @@ def test_a_query_that_is_not_one_series_is_told(server: Server, tmp_path: Path, 
 
 def test_a_server_that_hangs_is_told(server: Server, tmp_path: Path) -> None:
     server.process.send_signal(signal.SIGSTOP)
+    os.waitpid(server.process.pid, os.WUNTRACED)  # until every thread has stopped, which a busy machine takes its time for
     try:
         with pytest.raises(RecordingError, match=r"no answer within 0\.5 s"):
             read(tmp_path, from_server(server.url, server.lane, timeout="500ms"))
