@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from simlab.arguments import is_share, is_whole
 from simlab.errors import SimlabError, UnitError
 from simlab.guardrails.look import Floats, Integers
 from simlab.guardrails.rule import Rule
@@ -117,11 +118,11 @@ def rare_alarm_probability(
     True
     """
     chosen = read_rule(rule)
-    if not _is_whole(horizon) or horizon < 1:
-        raise UnitError(f"the horizon must be a positive whole number of looks, not {horizon}")
-    if not _is_whole(seed) or seed < 0:
+    if not is_whole(horizon, least=1):
+        raise UnitError(f"the horizon must be a positive whole number of looks, not {horizon!r}")
+    if not is_whole(seed, least=0):
         raise UnitError(f"the seed must be a whole number of at least 0, not {seed!r}")
-    if not (_is_share(relative_error) and _is_share(confidence)):
+    if not (is_share(relative_error) and is_share(confidence)):
         raise UnitError(
             f"the relative error and the confidence must be between 0 and 1, not {relative_error!r} and {confidence!r}"
         )
@@ -153,14 +154,6 @@ def rare_alarm_probability(
     # Where alarms are certain, weights of a mean of 1 may come to a little more.
     estimate = replace(found, value=min(1.0, found.value), method="importance sampling over the time of a shift")
     return RareAlarms(estimate, reached, shift, int((weights > 0).sum()), horizon, seed)
-
-
-def _is_whole(number: object) -> bool:
-    return isinstance(number, int | np.integer) and not isinstance(number, bool)
-
-
-def _is_share(number: object) -> bool:
-    return isinstance(number, int | float | np.number) and 0 < float(number) < 1
 
 
 def _relative_variance(weights: Floats) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaincc
 
+from simlab.arguments import is_share, is_whole
 from simlab.errors import UnitError
 from simlab.guardrails.look import Bools, Floats, Integers
 from simlab.guardrails.rule import Observation, Rule, State, choose, taken_in
@@ -192,10 +193,10 @@ def run_length(
     >>> bool(found.mean.low < 6.30 < found.mean.high)
     True
     """
-    if not isinstance(lanes, int) or not isinstance(horizon, int) or lanes < 1 or horizon < 1:
-        raise UnitError(f"lanes and horizon must be positive whole numbers, not {lanes} and {horizon}")
-    if not 0 < confidence < 1:
-        raise UnitError(f"confidence must be between 0 and 1, not {confidence}")
+    if not (is_whole(lanes, least=1) and is_whole(horizon, least=1)):
+        raise UnitError(f"lanes and horizon must be positive whole numbers, not {lanes!r} and {horizon!r}")
+    if not is_share(confidence):
+        raise UnitError(f"confidence must be between 0 and 1, not {confidence!r}")
     if geometric_after is not None and not 0 <= geometric_after < horizon:
         raise UnitError(f"geometric_after must be from 0 to below the horizon {horizon}, not {geometric_after}")
     run = _simulate(read_rule(rule), sample, lanes=lanes, horizon=horizon, seed=seed, every=every)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simlab.arguments import is_number, is_share, is_whole
 from simlab.errors import SimlabError, UnitError
 from simlab.guardrails.look import Bools, Floats
 from simlab.guardrails.online_fdr import ONLINE_RULES, OnlineRule
@@ -103,8 +104,10 @@ def sequence(
     UnitError
         If a setting is out of its range.
     """
-    if not 0 <= harmed_share <= 1 or rollouts < 1:
-        raise UnitError(f"harmed_share must be from 0 to 1 and rollouts at least 1, not {harmed_share} and {rollouts}")
+    if not (is_number(harmed_share) and 0 <= harmed_share <= 1 and is_whole(rollouts, least=1)):
+        raise UnitError(
+            f"harmed_share must be from 0 to 1 and rollouts a whole number of at least 1, not {harmed_share!r} and {rollouts!r}"
+        )
     chosen = _rule(rule, budget)
     found = _scenario(result, scenario)
     outcomes = _outcomes(found, policy)
@@ -137,8 +140,8 @@ def _rule(rule: str | OnlineRule, budget: float) -> OnlineRule:
         return rule
     if rule not in ONLINE_RULES:
         raise SimlabError(f"there is no rule {rule!r} over sequences; there is: {', '.join(ONLINE_RULES)}")
-    if not 0 < budget < 1:
-        raise UnitError(f"a budget must be between 0 and 1, not {budget}")
+    if not is_share(budget):
+        raise UnitError(f"a budget must be between 0 and 1, not {budget!r}")
     return ONLINE_RULES[rule](budget=budget)
 
 

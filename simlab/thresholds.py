@@ -9,6 +9,7 @@ from typing import Any
 
 from scipy.optimize import brentq
 
+from simlab.arguments import is_number, is_share, is_whole
 from simlab.chains import Solved
 from simlab.errors import SimlabError, UnitError
 from simlab.exact_run_lengths import solve
@@ -101,15 +102,14 @@ def _lowest(rule: Rule) -> float:
 
 def _strictness(arl0: float | None, pfa: float | None, looks: int | None) -> Callable[[Solved], float]:
     """Return a function that rises with the threshold and is 0 where it is as asked."""
-    given = [number for number in (arl0, pfa, looks) if number is not None]
-    if not all(isinstance(number, int | float) for number in given) or not isinstance(looks, int | None):
-        raise UnitError("arl0 and pfa are numbers, and looks is a whole one")
     if arl0 is not None and pfa is None and looks is None:
-        if not 1 < arl0 <= LONGEST:
-            raise UnitError(f"arl0 must be above 1 look and at most {LONGEST:g}, not {arl0:g}")
+        if not (is_number(arl0) and 1 < arl0 <= LONGEST):
+            raise UnitError(f"arl0 must be above 1 look and at most {LONGEST:g}, not {arl0!r}")
         return lambda solved: math.log(solved.mean() / arl0)
     if arl0 is None and pfa is not None and looks is not None:
-        if not RAREST <= pfa < 1 or looks < 1:
-            raise UnitError(f"pfa must be from {RAREST:g} to below 1 and looks at least 1, not {pfa:g} and {looks}")
+        if not is_share(pfa) or pfa < RAREST or not is_whole(looks, least=1):
+            raise UnitError(
+                f"pfa must be from {RAREST:g} to below 1 and looks a whole number of at least 1, not {pfa!r} and {looks!r}"
+            )
         return lambda solved: float(solved.survival(looks)[-1]) - (1.0 - pfa)
     raise UnitError("give either arl0, or pfa and looks")

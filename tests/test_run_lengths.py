@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import math
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -202,10 +203,12 @@ def test_a_result_can_be_read() -> None:
     [
         ({"lanes": 0}, "lanes and horizon must be positive"),
         ({"horizon": 0}, "lanes and horizon must be positive"),
+        ({"lanes": "ten"}, "lanes and horizon must be positive whole numbers, not 'ten' and 100"),
+        ({"confidence": None}, "confidence must be between 0 and 1, not None"),
         ({"geometric_after": 100}, "geometric_after must be from 0 to below the horizon 100, not 100"),
     ],
 )
-def test_a_mistake_is_told(arguments: dict[str, int], message: str) -> None:
+def test_a_mistake_is_told(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UnitError, match=message):
         run_length(Cusum(), standard, **{"lanes": 10, "horizon": 100, **arguments})
 

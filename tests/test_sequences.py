@@ -142,6 +142,8 @@ def test_every_lane_is_drawn_once_and_a_harm_that_never_began_is_none() -> None:
         ({"scenario": "other"}, SimlabError, "no scenario 'other'; there is: small"),
         ({"rule": "bonferroni"}, SimlabError, "no rule 'bonferroni' over sequences; there is: lord, saffron"),
         ({"rollouts": LANES + 1}, SimlabError, "240 lanes are too few for a sequence of 241"),
+        ({"rollouts": "all"}, UnitError, "rollouts a whole number of at least 1, not 0.1 and 'all'"),
+        ({"harmed_share": None}, UnitError, "harmed_share must be from 0 to 1"),
         ({"harmed_share": 1.5}, UnitError, "harmed_share must be from 0 to 1"),
         ({"budget": 0.0}, UnitError, "a budget must be between 0 and 1"),
     ],

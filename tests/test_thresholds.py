@@ -79,8 +79,11 @@ def test_what_no_threshold_attains_is_told() -> None:
         ({"arl0": 1}, "arl0 must be above 1 look"),
         ({"arl0": math.inf}, "arl0 must be above 1 look"),
         ({"arl0": math.nan}, "arl0 must be above 1 look"),
-        ({"pfa": 1.0, "looks": 5}, "pfa must be from 1e-09 to below 1 and looks at least 1, not 1 and 5"),
-        ({"pfa": 0.1, "looks": 0}, "looks at least 1"),
+        ({"pfa": 1.0, "looks": 5}, "pfa must be from 1e-09 to below 1 and looks a whole number of at least 1, not 1.0 and 5"),
+        ({"pfa": 0.1, "looks": 0}, "looks a whole number of at least 1"),
+        ({"pfa": 0.1, "looks": 5.0}, "looks a whole number of at least 1, not 0.1 and 5.0"),
+        ({"pfa": "5%", "looks": 5}, "not '5%' and 5"),
+        ({"arl0": "long"}, "arl0 must be above 1 look and at most 1e.07, not 'long'"),
     ],
 )
 def test_a_mistake_is_told(given: dict[str, Any], message: str) -> None:
